@@ -6,12 +6,27 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from services.chassis.budgets import BUDGETS
 from services.tagger.adapters.installed import InstalledTaggers
 from services.trainer.recipe.parameters import DEFAULT_SPECS
 
 ROOT = Path(__file__).parents[2]
 STRINGS = ROOT / "gateway" / "console" / "src" / "lib" / "strings"
 _TEXT = r"'((?:[^'\\]|\\.)*)'"
+
+# No page of the console asks for these: archives, imports, JSON over HTTP, a worker's calls, the provider's way back.
+ELSEWHERE = {
+    "ADAPTER_CONFIG_INVALID", "ADAPTER_CONFIG_UNUSED", "ARCHIVE_DIGEST_MISMATCH", "ARCHIVE_EMPTY",
+    "ARCHIVE_ENTRY_UNSUPPORTED", "ARCHIVE_NESTED", "ARCHIVE_TOO_LARGE", "BODY_OVERRIDES_PATH",
+    "CALLER_NOT_ALLOWED", "EPOCHS_MISSING", "EPOCH_OUT_OF_ORDER", "FIELD_TYPE_WRONG", "FIELD_UNKNOWN",
+    "FORM_NOT_POSSIBLE", "INTERNAL_TOKEN_WRONG", "JSON_INVALID", "MESSAGE_MALFORMED", "METRIC_KEYS_AMBIGUOUS",
+    "OIDC_ANSWER_USED", "OIDC_CODE_REFUSED", "OIDC_ISSUER_WRONG", "OIDC_OFF", "OIDC_SIGN_IN_REFUSED",
+    "OIDC_STATE_WRONG", "OIDC_TOKEN_WRONG", "OIDC_UNAVAILABLE", "PAGE_UNKNOWN", "PROJECTS_HEADER_MISSING",
+    "RETURN_ADDRESS_WRONG", "SCHEMA_TOO_NEW", "SCHEMA_TOO_OLD", "UPLOAD_HEADER_MISSING", "UPLOAD_HEADER_REPEATED",
+    "UPLOAD_NOT_FOUND",
+}  # fmt: skip
 
 
 def parameters() -> dict[str, str]:
@@ -24,6 +39,7 @@ def descriptions() -> dict[str, str]:
     """Chinese sentences by the services' own."""
     text = (STRINGS / "zhParameters.ts").read_text(encoding="utf-8").partition("export const descriptions")[2]
     found = re.findall(rf"^  {_TEXT}:\s+{_TEXT},$", text, flags=re.MULTILINE)
+    found += re.findall(rf"^  (\w+): {_TEXT},$", text, flags=re.MULTILINE)
     return {key.replace("\\'", "'"): value for key, value in found}
 
 
@@ -42,15 +58,40 @@ def test_every_base_model_and_tagger_that_ships_is_described() -> None:
     catalogue = tomllib.loads((ROOT / "services/trainer/recipe/base_models.toml").read_text(encoding="utf-8"))
     shelf = InstalledTaggers(wd_model_dir=None, photo=False, threads=1).look()
     said = [model["description"] for model in catalogue["base_models"].values()]
-    said += [backend.describe().description for backend in shelf.backends]
+    for tagger in (backend.describe() for backend in shelf.backends):
+        said += [tagger.description, tagger.display_name]
     assert len(said) > 1
     assert set(said) - descriptions().keys() == set()
 
 
-def test_every_error_that_is_told_exists() -> None:
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_budget_has_a_name(language: str) -> None:
+    text = (STRINGS / f"{language}Operate.ts").read_text(encoding="utf-8")
+    named = re.findall(r"(\w+): '", text.partition("budgets: {")[2].partition("}")[0])
+    assert set(BUDGETS) - set(named) == set()
+
+
+def test_every_error_of_a_page_is_told() -> None:
+    raised = {
+        reason
+        for folder in ("services", "gateway")
+        for path in (ROOT / folder).rglob("*.py")
+        if not {"cli", "supervisor", "console"} & set(path.relative_to(ROOT).parts)
+        for reason in re.findall(r'reason="([A-Z_]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert len(raised) > 120
+    assert raised - set(told_reasons()) - ELSEWHERE == set()
+    assert ELSEWHERE - raised == set()
+
+
+def told_reasons() -> list[str]:
     text = (STRINGS / "zhFaults.ts").read_text(encoding="utf-8")
-    reasons = re.findall(r"^  ([A-Z_]+): \['", text, flags=re.MULTILINE)
-    assert len(reasons) > 40
+    return re.findall(r"^  ([A-Z_]+): \['", text, flags=re.MULTILINE)
+
+
+def test_every_error_that_is_told_exists() -> None:
+    reasons = told_reasons()
+    assert len(reasons) > 150
     code = "\n".join(
         path.read_text(encoding="utf-8")
         for folder in ("services", "gateway", "sdk")

@@ -48,7 +48,8 @@ export async function start(shots) {
       ([wanted, look]) => {
         const press = (found) => found && (found.click(), true)
         const buttons = () => [...document.querySelectorAll('button')]
-        press(buttons().find((each) => each.textContent.trim() === (wanted === 'en' ? 'English' : '中文')))
+        // Where a sign-in lies above the page, its button is the last one.
+        press(buttons().findLast((each) => each.textContent.trim() === (wanted === 'en' ? 'English' : '中文')))
         // The theme's button goes round three states; before signing in there is none.
         for (let turn = 0; turn < 3 && document.documentElement.dataset.theme !== look; turn += 1) {
           if (!press(buttons().find((each) => '◐☀☾'.includes(each.textContent.trim())))) document.documentElement.dataset.theme = look
@@ -59,13 +60,15 @@ export async function start(shots) {
   }
 
   /** The screen as it is in each view: nothing is wider than the page, and axe finds nothing serious. */
-  async function look(name, { whole = true, views = ALL ? [FIRST, ...OTHERS] : [FIRST] } = {}) {
+  async function look(name, { whole = true, pictures = true, views = ALL ? [FIRST, ...OTHERS] : [FIRST] } = {}) {
     for (const [language, theme, width, height] of views) {
       await wear(language, theme, width, height)
+      // What sticks to the screen's edge is photographed in the middle of a page that has been scrolled.
+      if (whole) await page.evaluate(() => scrollTo(0, 0))
       await page.evaluate(() => Promise.all([...document.images].map((image) => image.loading === 'lazy' || image.decode().catch(() => undefined))))
-      if (shots) await page.screenshot({ path: path.join(shots, `${name}-${language}-${theme}-${width}.png`), fullPage: whole && width < 2000 })
+      if (shots) await page.screenshot({ path: path.join(shots, `${name.replaceAll('/', '-')}-${language}-${theme}-${width}.png`), fullPage: whole && width < 2000 })
       const broken = await page.evaluate(() => [...document.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.getAttribute('src')))
-      if (broken.length) faults.push(`${name} shows pictures that are not there: ${broken.slice(0, 3).join(', ')}`)
+      if (pictures && broken.length) faults.push(`${name} shows pictures that are not there: ${broken.slice(0, 3).join(', ')}`)
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
       if (wide > 1) faults.push(`${name} is ${wide} px too wide at ${width} px, ${language}`)
       await page.evaluate(AXE)

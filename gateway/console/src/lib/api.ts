@@ -9,7 +9,7 @@ import { RegistryService } from '../gen/fiveshot/registry/v1/registry_service_pb
 import { TaggerService } from '../gen/fiveshot/tagger/v1/tagger_service_pb'
 import { TrainingService } from '../gen/fiveshot/trainer/v1/training_service_pb'
 import { BadRequestSchema, ErrorInfoSchema } from '../gen/google/rpc/error_details_pb'
-import { signedOut } from './session.svelte'
+import { signedIn, signedOut } from './session.svelte'
 
 /** Shows the gateway that a page of its own makes the call; see gateway/authz.py. */
 export const OWN = { 'x-fiveshot-console': '1' }
@@ -38,7 +38,20 @@ const again: Interceptor = (next) => async (call) => {
   return next(call)
 }
 
-const transport = createGrpcWebTransport({ baseUrl: location.origin, interceptors: [again, own] })
+/** A call that finds the session ended waits for the next sign-in. As somebody else it is not made: they did not ask for it. */
+const held: Interceptor = (next) => async (call) => {
+  for (;;) {
+    try {
+      return await next(call)
+    } catch (error) {
+      if (ConnectError.from(error).code !== Code.Unauthenticated) throw error
+      faultOf(error)
+      if (!(await signedIn())) throw error
+    }
+  }
+}
+
+const transport = createGrpcWebTransport({ baseUrl: location.origin, interceptors: [held, again, own] })
 export const datasets = createClient(DatasetService, transport)
 export const tagger = createClient(TaggerService, transport)
 export const trainer = createClient(TrainingService, transport)
@@ -53,6 +66,10 @@ export interface Fault {
   reason: string
   fields: Record<string, string>
   away: boolean
+  /** What was asked for is not there, or not any more. */
+  gone?: boolean
+  /** Nobody is signed in any more; see signedIn(). */
+  out?: boolean
 }
 
 export function faultOf(error: unknown): Fault {
@@ -63,14 +80,14 @@ export function faultOf(error: unknown): Fault {
     for (const one of each.fieldViolations) fields[one.field] = one.description
   }
   const away = found.code === Code.Unavailable || (found.code === Code.Unknown && !info)
-  const fault = { message: found.rawMessage, remedy: info?.metadata.remedy ?? '', reason: info?.reason ?? '', fields, away }
-  if (found.code === Code.Unauthenticated) signedOut(fault)
+  const fault = { message: found.rawMessage, remedy: info?.metadata.remedy ?? '', reason: info?.reason ?? '', fields, away, gone: found.code === Code.NotFound, out: found.code === Code.Unauthenticated }
+  if (fault.out) signedOut(fault)
   return fault
 }
 
 /** The error of a call over plain HTTP, whose body is a google.rpc.Status in JSON. */
 export function faultOfJson(status: number, text: string): Fault {
-  const fault: Fault = { message: `HTTP ${status}`, remedy: '', reason: '', fields: {}, away: status === 0 || status === 503 }
+  const fault: Fault = { message: `HTTP ${status}`, remedy: '', reason: '', fields: {}, away: status === 0 || status === 503, gone: status === 404, out: status === 401 }
   try {
     const document = JSON.parse(text)
     fault.message = String(document.message ?? fault.message)
@@ -89,7 +106,7 @@ export function faultOfJson(status: number, text: string): Fault {
   } catch {
     // Not from the gateway: its status is all that is known.
   }
-  if (status === 401) signedOut(fault)
+  if (fault.out) signedOut(fault)
   return fault
 }
 

@@ -1,8 +1,10 @@
 // A dataset with its images as the screens show it.
+import { onDestroy } from 'svelte'
 import type { Dataset, Image } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { all, datasets, faultOf, type Fault } from './api'
-import { atDataset } from './place.svelte'
+import { atDataset, atFault } from './place.svelte'
 import { parent, route } from './route.svelte'
+import { session } from './session.svelte'
 
 export class OpenDataset {
   readonly name: string
@@ -10,11 +12,29 @@ export class OpenDataset {
   images = $state.raw<Image[]>([])
   loaded = $state(false)
   fault = $state.raw<Fault | null>(null)
+  /** Changes on their way: what is shown goes before what a reading would find. */
+  changing = 0
+  #stop = new AbortController()
 
   constructor() {
     this.name = `${parent()}/datasets/${route().dataset}`
     void this.load()
     void atDataset(route().dataset)
+    const { signal } = this.#stop
+    addEventListener('focus', this.#look, { signal })
+    document.addEventListener('visibilitychange', this.#look, { signal })
+    onDestroy(() => this.#stop.abort())
+  }
+
+  /** Back from another window or tab: what was changed there is shown here. */
+  #look = async (): Promise<void> => {
+    if (!this.set || this.changing || document.visibilityState !== 'visible' || session.state !== 'in') return
+    try {
+      const { etag } = await datasets.getDataset({ name: this.name })
+      if (etag !== this.set.etag && !this.changing) await this.load()
+    } catch (error) {
+      atFault(faultOf(error))
+    }
   }
 
   load = async (): Promise<void> => {
@@ -32,7 +52,7 @@ export class OpenDataset {
       this.images = images.sort((a, b) => a.fileName.localeCompare(b.fileName, undefined, { numeric: true }))
       this.loaded = true
     } catch (error) {
-      this.fault = faultOf(error)
+      this.fault = atFault(faultOf(error))
     }
   }
 

@@ -19,6 +19,15 @@ test('a parameter, the base model and the prompts differ by name', () => {
   ])
 })
 
+test('several datasets differ by name and share', () => {
+  const two = job({})
+  const mixed = create(TrainingJobSchema, {
+    baseModel: two.baseModel, datasetVersion: two.datasetVersion,
+    datasets: [{ datasetVersion: two.datasetVersion, weight: 1 }, { datasetVersion: 'projects/p/datasets/e/versions/4', weight: 3 }, { datasetVersion: 'projects/p/datasets/r/versions/1', regularization: true }],
+  })
+  expect(differences(two, mixed)).toEqual([{ name: 'dataset_version', one: 'd/versions/1', other: 'd/versions/1 25 %; e/versions/4 75 %; r/versions/1 (–)' }])
+})
+
 test('unset is shown as nothing', () => {
   expect(differences(job({}), job({ seed: 7n }))).toEqual([{ name: 'seed', one: '', other: '7' }])
 })

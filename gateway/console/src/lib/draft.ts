@@ -1,4 +1,5 @@
 // A training as it is being planned, and what of it a browser kept.
+import { MOST, type Other } from './mix'
 import type { Chosen } from './parameters'
 
 export interface Draft {
@@ -10,9 +11,12 @@ export interface Draft {
   prompts: string[]
   /** Name of the earlier LoRA to go on from: a version of a model, or an epoch. */
   from: string
+  /** Datasets that are trained along, and what this one weighs beside them. */
+  others: Other[]
+  weight: string
 }
 
-export const empty = (): Draft => ({ base: '', title: '', epochs: '', repeats: '', chosen: {}, prompts: [''], from: '' })
+export const empty = (): Draft => ({ base: '', title: '', epochs: '', repeats: '', chosen: {}, prompts: [''], from: '', others: [], weight: '' })
 
 /** What this browser kept. Anything else than a draft is none. */
 export function parse(text: string | null): Draft {
@@ -26,8 +30,14 @@ export function parse(text: string | null): Draft {
       chosen: Object.fromEntries(chosen.filter(([, value]) => ['string', 'boolean'].includes(typeof value))) as Chosen,
       prompts: prompts.length ? prompts : [''],
       from: word(found.from),
+      others: (Array.isArray(found.others) ? found.others : []).flatMap(other).slice(0, MOST - 1), weight: word(found.weight),
     }
   } catch {
     return empty()
   }
+}
+
+function other(found: unknown): Other[] {
+  const { dataset, weight, regularization } = (found ?? {}) as Partial<Record<keyof Other, unknown>>
+  return typeof dataset === 'string' && dataset ? [{ dataset, weight: typeof weight === 'string' ? weight : '', regularization: regularization === true }] : []
 }

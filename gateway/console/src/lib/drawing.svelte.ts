@@ -2,6 +2,7 @@
 import { PreviewRequest_State as State, type PreviewRequest } from '../gen/fiveshot/trainer/v1/preview_request_pb'
 import { all, faultOf, trainer, type Fault } from './api'
 import { freshId } from './format'
+import { signedIn } from './session.svelte'
 
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000]
 const NEWEST = 200
@@ -54,6 +55,7 @@ export class Drawing {
       } catch (error) {
         if (stop.signal.aborted) return
         const fault = faultOf(error)
+        if (fault.out && (await signedIn())) continue
         if (!fault.away && failures > 0) {
           this.fault = fault
           return

@@ -2,6 +2,7 @@
 import { type Image, type MaskSource } from '../gen/fiveshot/dataset/v1/dataset_pb'
 import { datasets, faultOf, type Fault } from './api'
 import type { OpenDataset } from './dataset.svelte'
+import { t } from './ui.svelte'
 import { alike, History, onTop, PATHS, type Change, type Step } from './history'
 
 const HUNDRED = 100
@@ -23,6 +24,8 @@ export class Edits {
   faults = $state<Record<string, Fault>>({})
   /** By the image's name: a caption that was refused, so that it can be mended rather than typed again. */
   texts = $state<Record<string, string>>({})
+  /** Tags that were refused, as they were typed. */
+  typed = $state<Record<string, string>>({})
   /** Why a change of many was refused. */
   fault = $state.raw<Fault | null>(null)
   #open: OpenDataset
@@ -38,17 +41,25 @@ export class Edits {
     this.steps = this.#history.length
   }
 
-  /** Of one image. Shown at once; the server's answer takes its place. */
-  write(image: Image, change: Change, remember = true): void {
-    const now = this.#open.images.find((each) => each.name === image.name) ?? image
+  /** Of one image. Shown at once; the server's answer takes its place. since: the caption that a new one was typed over. */
+  write(image: Image, change: Change, { remember = true, since }: { remember?: boolean; since?: string } = {}): void {
+    const now = this.#now(image)
+    // Another tab, or somebody else, was faster. Neither text is lost: theirs is stored, this one stays in the field.
+    if (since !== undefined && now.caption !== since && now.caption !== change.caption) {
+      this.texts[now.name] = change.caption ?? ''
+      this.faults[now.name] = { message: t().words.meanwhile(now.caption), remedy: t().words.meanwhileMore, reason: '', fields: {}, away: false }
+      return
+    }
     if (alike(now, change)) return
     delete this.faults[now.name]
     delete this.texts[now.name]
+    delete this.typed[now.name]
     if (remember) this.#keep([[now.name, before(now, change)]])
     const origin = 'caption' in change && !('captionOrigin' in change) ? { captionOrigin: undefined } : {}
     this.#open.put({ ...now, ...origin, ...change, ...('crop' in change ? { previousCrop: now.crop } : {}) })
     this.#waiting[now.name] = (this.#waiting[now.name] ?? 0) + 1
-    this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change, now))
+    this.#open.changing += 1
+    this.#lines[now.name] = (this.#lines[now.name] ?? Promise.resolve()).then(() => this.#send(now.name, change, now)).finally(() => void (this.#open.changing -= 1))
   }
 
   /** Of many images, as one step: all or, of each hundred, nothing. True when all went through. */
@@ -62,10 +73,7 @@ export class Edits {
       await Promise.all(real.map(([image]) => this.#lines[image.name]))
       for (let from = 0; from < real.length; from += HUNDRED) {
         const some = real.slice(from, from + HUNDRED)
-        const answer = await datasets.batchUpdateImages({
-          parent: this.#open.name,
-          requests: some.map(([image, change]) => ({ image: { name: image.name, ...change }, updateMask: { paths: pathsOf(change) } })),
-        })
+        const answer = await this.#batch(some)
         answer.images.forEach((image) => this.#open.put(image))
         done.push(...some)
       }
@@ -77,6 +85,27 @@ export class Edits {
     return done.length === real.length
   }
 
+  /** Changes that somebody else's came before go on top of theirs; where both changed the same, none of the hundred is made. */
+  async #batch(some: [Image, Change][]) {
+    const send = (changes: [Image, Change][]) =>
+      datasets.batchUpdateImages({
+        parent: this.#open.name,
+        requests: changes.map(([image, change]) => ({ image: { name: image.name, etag: this.#now(image).etag, ...change }, updateMask: { paths: pathsOf(change) } })),
+      })
+    try {
+      return await send(some)
+    } catch (error) {
+      if (faultOf(error).reason !== 'ETAG_MISMATCH') throw error
+      await this.#open.load()
+      const again = some.flatMap(([image, change]): [Image, Change][] => {
+        const top = onTop(change, image, this.#now(image))
+        return top ? [[image, top]] : []
+      })
+      if (again.length < some.length) throw error
+      return send(again)
+    }
+  }
+
   /** Of one image or many, as one step; of each hundred all or none. True when all went through. */
   async masks(changes: MaskChange[]): Promise<boolean> {
     this.busy = true
@@ -85,8 +114,18 @@ export class Edits {
     try {
       await Promise.all(names.map((name) => this.#lines[name]))
       for (let from = 0; from < changes.length; from += HUNDRED) {
-        const requests = changes.slice(from, from + HUNDRED).map(({ image, png, source, tagger }) => ({ name: image.name, png, source, tagger }))
-        const answer = await datasets.batchSetImageMasks({ parent: this.#open.name, requests })
+        const some = changes.slice(from, from + HUNDRED)
+        const send = () => {
+          const requests = some.map(({ image, png, source, tagger }) => ({ name: image.name, png, source, tagger, etag: this.#now(image).etag }))
+          return datasets.batchSetImageMasks({ parent: this.#open.name, requests })
+        }
+        const answer = await send().catch(async (error) => {
+          if (faultOf(error).reason !== 'ETAG_MISMATCH') throw error
+          await this.#open.load()
+          // Only another mask is in the way of a mask; the next try is made knowing of it.
+          if (some.some(({ image }) => this.#now(image).mask?.sha256 !== image.mask?.sha256)) throw error
+          return send()
+        })
         answer.images.forEach((image) => this.#open.put(image))
         if (answer.edit) this.#keep(answer.edit)
       }
@@ -121,7 +160,7 @@ export class Edits {
       const image = this.#open.images.find((each) => each.name === name)
       return image ? [[image, change]] : []
     })
-    if (found.length === 1) this.write(found[0]![0], found[0]![1], false)
+    if (found.length === 1) this.write(found[0]![0], found[0]![1], { remember: false })
     else if (!(await this.many(found, false)) && step) this.#keep(step)
   }
 
@@ -136,6 +175,10 @@ export class Edits {
       this.fault = faultOf(error)
     }
     this.busy = false
+  }
+
+  #now(image: Image): Image {
+    return this.#open.images.find((each) => each.name === image.name) ?? image
   }
 
   #keep(step: Step): void {
@@ -162,6 +205,8 @@ export class Edits {
       this.#waiting[name]! -= 1
       this.faults[name] = faultOf(error)
       if (change.caption !== undefined) this.texts[name] = change.caption
+      const added = change.tags?.filter((tag) => !from.tags.some((each) => each.label === tag.label)) ?? []
+      if (added.length) this.typed[name] = added.map((tag) => tag.label).join(', ')
       await datasets.getImage({ name }).then((now) => this.#open.put(now)).catch(() => undefined)
     }
   }

@@ -6,6 +6,8 @@ import type { TrainingJobEvent } from '../gen/fiveshot/trainer/v1/training_event
 import { create } from '@bufbuild/protobuf'
 import { all, faultOf, trainer, type Fault } from './api'
 import { strideFor } from './curve'
+import { atFault } from './place.svelte'
+import { session, signedIn } from './session.svelte'
 
 // Few enough that decoding one never holds the page up.
 const PAGE = 2000
@@ -81,7 +83,7 @@ export class Follow {
 
   async #run(): Promise<void> {
     let failures = 0
-    const queue = setInterval(() => this.job?.state === State.QUEUED && void this.#look(), QUEUE_MS)
+    const queue = setInterval(() => this.job?.state === State.QUEUED && session.state === 'in' && void this.#look(), QUEUE_MS)
     const guard = setInterval(this.#guard, LOOK_MS)
     this.#stop.signal.addEventListener('abort', () => (clearInterval(queue), clearInterval(guard)))
     while (!this.#stop.signal.aborted) {
@@ -103,8 +105,9 @@ export class Follow {
         if (this.#stop.signal.aborted) break
         if (this.#line?.signal.aborted) continue
         const fault = faultOf(error)
-        if (!fault.away && failures > 0) {
-          this.fault = fault
+        if (fault.out && (await signedIn())) continue
+        if (fault.gone || (!fault.away && failures > 0)) {
+          this.fault = atFault(fault)
           break
         }
         this.away = true

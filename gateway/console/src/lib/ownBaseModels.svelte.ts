@@ -5,6 +5,7 @@ import { BaseModel_State as State, BaseModelSchema, type BaseModel } from '../ge
 import { all, faultOf, faultOfJson, OWN, trainer, type Fault } from './api'
 import { digestOf, headerOf } from './checkpoint'
 import { idOf } from './format'
+import { signedIn } from './session.svelte'
 
 /** As large as the service's own parts: a line that breaks costs one of them. */
 const PART_BYTES = 32 * 1024 * 1024
@@ -90,7 +91,7 @@ async function run(name: string): Promise<void> {
       Object.assign(item, { state: 'sending', share: Number(before) / item.file.size })
       const fault = await part(item, before, stop.signal, (next) => (model = next))
       if (stop.signal.aborted) return
-      if (!fault) {
+      if (!fault || (fault.out && (await signedIn()))) {
         tries = 0
         continue
       }

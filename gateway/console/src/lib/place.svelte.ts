@@ -1,9 +1,19 @@
 // Where in the work one is: the dataset and the job of the present screen, so that the rail leads back and forth.
-import { all, trainer } from './api'
+import { all, trainer, type Fault } from './api'
 import { datasetOf, idOf } from './format'
-import { parent, route } from './route.svelte'
+import { keyOf, parent, route } from './route.svelte'
 
 const place = $state({ dataset: '', job: '', epochs: 0, project: '' })
+const lost = $state({ key: '' })
+
+/** Whether what the present address names is not there. */
+export const isGone = () => lost.key === keyOf(route())
+
+/** Called by the screens with what their first call failed with. */
+export function atFault(fault: Fault): Fault {
+  if (fault.gone) lost.key = keyOf(route())
+  return fault
+}
 
 export const whereabouts = () => place
 

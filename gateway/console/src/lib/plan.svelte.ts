@@ -4,6 +4,7 @@ import { BaseModel_State as State, type BaseModel } from '../gen/fiveshot/traine
 import { faultOf, trainer, type Fault } from './api'
 import { empty, parse, type Draft } from './draft'
 import { loadOwn, ownBaseModels } from './ownBaseModels.svelte'
+import { asked as named } from './mix'
 import { message } from './parameters'
 import { PRESET, presetOf } from './presets'
 
@@ -52,7 +53,13 @@ export class Plan {
     return models.find((each) => each.name === this.draft.base) ?? models.find((each) => each.available) ?? models[0]
   }
 
-  /** The job as it would be created. */
+  /** The job as it would be created, on all the datasets that are planned. */
+  whole(displayName: string) {
+    const datasets = named(this.#dataset, this.draft.weight, this.draft.others)
+    return datasets.length ? { ...this.job(displayName), datasetVersion: '', datasets } : this.job(displayName)
+  }
+
+  /** The job as it would be on this dataset alone: what is looked at and counted here concerns its own photos. */
   job(displayName: string) {
     const specs = this.model?.parameterSpecs ?? []
     const { title, chosen, epochs, repeats, prompts, from } = this.draft

@@ -58,6 +58,9 @@ function decode(part: string): string {
   }
 }
 
+/** What a screen is built for; another one is another screen. */
+export const keyOf = (at: Route) => [at.project, at.screen, at.dataset, at.job, at.epoch, at.other, at.model].join('/')
+
 let current = $state(parse(location.hash))
 
 addEventListener('hashchange', () => {

@@ -1,6 +1,7 @@
 // What a job would train on: of each picture the part that the model sees, its text and its tokens.
 import type { TrainingPicture } from '../gen/fiveshot/trainer/v1/training_picture_pb'
 import { AGAIN_MS, faultOf, trainer, type Fault } from './api'
+import { signedIn } from './session.svelte'
 
 type Asked = Parameters<typeof trainer.previewTraining>[0]['trainingJob']
 const PAUSE_MS = 500
@@ -44,7 +45,7 @@ export class Seen {
       } catch (error) {
         if (stop.signal.aborted) return
         this.fault = faultOf(error)
-        if (this.fault.away) this.#timer = window.setTimeout(() => this.ask(parent, trainingJob, withoutPictures), AGAIN_MS)
+        if (this.fault.away || (this.fault.out && (await signedIn()))) this.#timer = window.setTimeout(() => this.ask(parent, trainingJob, withoutPictures), AGAIN_MS)
       }
       this.busy = false
     }, PAUSE_MS)

@@ -29,7 +29,7 @@ export const t = () => TABLES[ui.language]
 /** A description or remark of the server's in the chosen language, where it is known there. */
 export const said = (text: string) => t().descriptions[text] ?? told(text, t().remarks)
 /** A parameter's name as people read it. */
-export const parameterName = (name: string) => t().parameters[name] ?? name.replaceAll('_', ' ')
+export const parameterName = (name: string) => t().parameters[name] ?? name.replaceAll('_', ' ').replace(/\b(lr|ema|snr|lora)\b/g, (word) => word.toUpperCase())
 export const language = () => ui.language
 export const theme = () => ui.theme
 

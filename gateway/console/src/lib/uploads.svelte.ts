@@ -1,6 +1,7 @@
 // Uploads go on while one looks at another screen. Three at a time, each with its progress; the refused ones stay.
 import { faultOfJson, OWN, type Fault } from './api'
 import { freshId } from './format'
+import { signedIn } from './session.svelte'
 
 const PARALLEL = 3
 const PICTURE = /\.(jpe?g|png|webp|heic|heif|gif|bmp|tiff?|avif)$/i
@@ -66,12 +67,20 @@ function send(item: Upload): void {
       dismiss(item.id)
       arrivals += 1
     } else {
-      item.fault = faultOfJson(call.status, call.responseText)
-      item.state = 'refused'
+      const fault = faultOfJson(call.status, call.responseText)
+      if (fault.out) return void afterSignIn(item, fault)
+      Object.assign(item, { fault, state: 'refused' })
     }
     next()
   }
   call.send(item.file)
+}
+
+/** The session has ended: the file is sent once the same one is back. */
+async function afterSignIn(item: Upload, fault: Fault): Promise<void> {
+  const same = await signedIn()
+  Object.assign(item, same ? { state: 'waiting', sent: 0 } : { fault, state: 'refused' })
+  next()
 }
 
 /** The files of a drop or a choice, folders opened. What is plainly no picture is left out. */

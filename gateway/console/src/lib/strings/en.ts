@@ -58,6 +58,7 @@ export const en = {
     'storing files': 'Storing files',
   } as Words,
   signIn: {
+    ended: 'Your session has ended. Sign in again, here or in another tab: what you have typed is still there.',
     title: 'Sign in to Fiveshot',
     how: 'Run this on the machine of the stack. It prints an address that signs this browser in, once:',
     key: 'Or enter an API key',
@@ -158,7 +159,7 @@ export const en = {
     nothing: 'Nothing stands out enough to be masked; paint it by hand.',
     stage: (name: string) => `${name}: paint over what is to be learnt`,
     keys: 'Paint over your subject. By keys: arrows move the brush, the space bar held down draws, [ and ] change its size, X switches between painting and erasing, Ctrl-Z takes back.',
-    use: 'A training uses masks when “masked loss” is on; Plan offers it.',
+    use: 'A training uses masks once “Learn what the masks mark” is ticked in Plan.',
     all: 'Suggest masks',
     allTitle: 'Masks that hold the subject',
     allFor: 'What lies in the shade is hardly trained. Nothing changes until you apply it; the border can be painted better by hand afterwards.',
@@ -204,6 +205,8 @@ export const en = {
     } as Words,
   },
   words: {
+    meanwhile: (theirs: string) => `This caption was changed elsewhere meanwhile. It is now: ${theirs || 'empty'}`,
+    meanwhileMore: 'Yours stands in the field and is not stored. Change it there to store it in place of the other.',
     title: 'What each photo shows',
     lead: 'The model learns as your subject what the words leave out. Name what may change: pose, place, light, clothes.',
     next: 'On to the plan',

@@ -1,5 +1,5 @@
-// The sentences about base models of a project's own, and about earlier LoRAs; see en.ts.
-import { type Words } from './enTraining'
+// The sentences about base models of a project's own, earlier LoRAs and several datasets in one training; see en.ts.
+import { s, type Words } from './enTraining'
 
 export const bases = {
   from: {
@@ -17,6 +17,28 @@ export const bases = {
     on: (base: string) => `Trained on ${base}.`,
     other: (base: string) => `It was trained on ${base}; choose that base model, or one of the same architecture.`,
     rate: 'A learning rate of half or less suits a LoRA that is nearly right.',
+  },
+  gone: {
+    title: 'This is not there',
+    kinds: { dataset: 'No photo set is called', job: 'No training is called', model: 'No model is called' } as Words,
+    why: (project: string) => `Not in the project “${project}”, or not any more: it may have been deleted, or the address has a mistake.`,
+    start: 'To the start',
+  },
+  mix: {
+    title: 'Photo sets of this training',
+    lead: 'Several subjects in one LoRA, each called by its own trigger word: two pets, a person and a dress. Or pictures of what the base model should stay as, such as other dogs beside yours.',
+    add: 'Add another photo set …',
+    use: 'It is',
+    learn: 'learnt',
+    keep: 'kept as it is',
+    weight: 'Weight',
+    weightOf: (name: string) => `Weight of ${name}`,
+    share: (share: number) => `${share} %`,
+    drop: (name: string) => `Leave out ${name}`,
+    help: 'The weights share out the steps, however many photos a set has. Pictures kept as they are take no share: some come along with each photo that is learnt.',
+    lost: 'This photo set is not there any more. Leave it out to go on.',
+    blocked: 'The audit stands against it:',
+    look: (count: number) => `${count} thing${s(count)} to look at.`,
   },
   own: {
     title: 'Your own base models',

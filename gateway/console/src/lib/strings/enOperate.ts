@@ -30,7 +30,7 @@ export const operating = {
     window: (hours: number) => `last ${hours} h`,
     budgets: {
       datasets: 'Photo sets', images: 'Photos', stored_bytes: 'Storage', uploads: 'Uploads at once', downloads: 'Downloads at once', preview_requests: 'Try-outs at once', waiting_jobs: 'Trainings that wait',
-      running_jobs: 'Trainings at work', gpu_seconds: 'GPU time', models: 'Models', model_versions: 'Model versions', webhooks: 'Webhooks',
+      running_jobs: 'Trainings at work', gpu_seconds: 'GPU time', base_model_bytes: 'Own base models', models: 'Models', model_versions: 'Model versions', webhooks: 'Webhooks',
     } as Words,
   },
   webhooks: {

@@ -59,6 +59,7 @@ export const zh: Strings = {
     'storing files': '正在存储文件',
   },
   signIn: {
+    ended: '登录已过期。请在这里或另一个标签页重新登录，已输入的内容都还在。',
     title: '登录 Fiveshot',
     how: '在运行 Fiveshot 的机器上执行下面的命令，它会给出一个只能用一次的登录地址：',
     key: '或者输入 API 密钥',
@@ -159,7 +160,7 @@ export const zh: Strings = {
     nothing: '没有足够突出的主体，请手动涂抹。',
     stage: (name) => `${name}：涂抹要学习的部分`,
     keys: '在主体上涂抹。用键盘：方向键移动画笔，按住空格键绘制，[ 和 ] 改变大小，X 在涂抹和擦除之间切换，Ctrl-Z 撤销。',
-    use: '开启 masked loss 后训练才会使用蒙版；“计划”里可以开启。',
+    use: '在“计划”里选中“只学蒙版标出的部分”，训练才会使用蒙版。',
     all: '建议蒙版',
     allTitle: '框住主体的蒙版',
     allFor: '阴影里的部分几乎不会被学习。点击应用之前不会有任何改动；之后还可以手动修整边缘。',
@@ -221,6 +222,8 @@ export const zh: Strings = {
     },
   },
   words: {
+    meanwhile: (theirs) => `这段描述同时在别处被改过，现在是：${theirs || '（空）'}`,
+    meanwhileMore: '你写的还在输入框里，没有保存。在框里再改动一次，就会替换掉别处写的。',
     title: '每张照片里有什么',
     lead: '文字没有提到的，模型会当作主体来学。请写出会变化的东西：姿势、地点、光线、衣着。',
     next: '下一步：计划',

@@ -1,7 +1,7 @@
-// 项目自有的基础模型，以及在已有 LoRA 上继续；见 zh.ts。
+// 项目自有的基础模型、在已有 LoRA 上继续，以及一次训练多个照片集；见 zh.ts。
 import type { Strings } from './en'
 
-export const bases: Pick<Strings, 'from' | 'own'> = {
+export const bases: Pick<Strings, 'from' | 'gone' | 'mix' | 'own'> = {
   from: {
     title: '在已有的 LoRA 上继续',
     lead: '为训练过的主体添了新照片时，可以从它的 LoRA 开始，不必从零学起。秩、训练的层和 LoRA 的种类沿用原来的，除非另行设置。',
@@ -17,6 +17,28 @@ export const bases: Pick<Strings, 'from' | 'own'> = {
     on: (base) => `训练于 ${base}。`,
     other: (base) => `它训练于 ${base}；请选择该基础模型，或同一架构的另一个。`,
     rate: '如果它已接近理想，学习率取一半或更低为宜。',
+  },
+  gone: {
+    title: '这里没有要找的内容',
+    kinds: { dataset: '没有这个照片集：', job: '没有这次训练：', model: '没有这个模型：' },
+    why: (project) => `项目“${project}”里没有，或者已经被删除；也可能是地址有误。`,
+    start: '回到开始',
+  },
+  mix: {
+    title: '这次训练的照片集',
+    lead: '可以把几个主体放进同一个 LoRA，各用各的触发词：两只宠物，或一个人和一条裙子。也可以加入用来保持基础模型原样的图片，例如别的狗。',
+    add: '再加一个照片集……',
+    use: '用途',
+    learn: '学习',
+    keep: '保持原样',
+    weight: '权重',
+    weightOf: (name) => `${name} 的权重`,
+    share: (share) => `${share}%`,
+    drop: (name) => `不用 ${name}`,
+    help: '步数按权重分配，与各照片集的张数无关。保持原样的图片不占份额，只随学习的照片一起出现。',
+    lost: '这个照片集已经不在了，请移除后继续。',
+    blocked: '照片检查没有通过：',
+    look: (count) => `有 ${count} 处需要留意。`,
   },
   own: {
     title: '自有的基础模型',

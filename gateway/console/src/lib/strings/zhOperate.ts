@@ -30,7 +30,7 @@ export const operating: typeof en = {
     window: (hours) => `最近 ${hours} 小时`,
     budgets: {
       datasets: '照片集', images: '照片', stored_bytes: '存储', uploads: '同时上传', downloads: '同时下载', preview_requests: '同时试画', waiting_jobs: '排队的训练',
-      running_jobs: '进行中的训练', gpu_seconds: 'GPU 时间', models: '模型', model_versions: '模型版本', webhooks: 'Webhook',
+      running_jobs: '进行中的训练', gpu_seconds: 'GPU 时间', base_model_bytes: '自有基础模型', models: '模型', model_versions: '模型版本', webhooks: 'Webhook',
     },
   },
   webhooks: {

@@ -57,7 +57,7 @@ export const parameters: Words = {
 /** 按服务器的英文原句。 */
 export const descriptions: Words = {
   'Weight of a loss that keeps what the base model says of the same pictures without the trigger word; 1 is usual, 0 is off. A step takes more than twice as long.':
-    '让模型在去掉触发词后对同样的图片仍像底模那样预测的损失的权重；常用 1，0 为关闭。每一步耗时超过两倍。',
+    '让模型在去掉触发词后对同样的图片仍像基础模型那样预测的损失的权重；常用 1，0 为关闭。每一步耗时超过两倍。',
   'With preservation_weight: what those captions say in the trigger word\'s place, such as dog; the dataset\'s subject when empty.':
     '与 preservation_weight 一起使用：这些描述中代替触发词的词，例如 dog；留空则用数据集的主体。',
   'Starting point by what is trained, such as person; what a job sets itself goes before it.': '按训练对象给出的起点，例如人物；训练自己设定的值优先。',
@@ -116,6 +116,9 @@ export const descriptions: Words = {
     '测量纯色背景和背景前物体的颜色。它不认识物体、人物和地点；分不清背景和主体时不给标签。',
   'Names the thing or animal in a photograph in everyday words, and its kind where it is sure. It says nothing of people and is silent where it is unsure.':
     '用日常的词说出照片里的物品或动物，有把握时给出具体种类。它不描述人物，没有把握时不给标签。',
+  Default: '默认',
+  Measured: '像素测量',
+  Photographs: '照片识别',
   'Describes pictures in sentences. Pictures are sent to its server.': '用句子描述照片。照片会发送到它的服务器。',
   'Names what illustrations and photographs show, in the vocabulary of an image board.': '用图库的词汇说出插画和照片的内容。',
 }
