@@ -34,6 +34,9 @@ _TONE_SIDE = 512
 _SHARPNESS_SIDE = 768
 _TILES = 8
 _CLIPPED = 0.05
+# White cloth in good light has as much as 0.16 of white; photographs that were lightened until much was lost have more
+# than this.
+_BURNT = 0.2
 # Of the outermost places so many are clipped where something stands before a studio's white or black, or is cut out.
 _GROUND = 0.75
 # What stands before it is burnt out, or too dark, when half of it is beyond; but white porcelain before white is well
@@ -127,7 +130,7 @@ def _exposure(image: Image.Image) -> Iterator[str]:
     luma = np.asarray(sample.convert("L"), np.float32)
     dark, bright = float((luma <= 8).mean()), float((luma >= 250).mean())
     middle = float(((luma >= 64) & (luma <= 192)).mean())
-    if middle < _FEW_MIDTONES and max(dark, bright) > _CLIPPED:
+    if middle < _FEW_MIDTONES and (dark > _CLIPPED or bright > _BURNT):
         fault = "underexposed" if dark > bright else "overexposed"
         if not _is_a_ground(luma, fault):
             yield fault

@@ -116,6 +116,16 @@ def test_what_is_burnt_out_before_white_or_sunk_before_black_is_said(
     assert fault in picture_facts(_ball(ground, darkest, lightest, shine))
 
 
+@pytest.mark.parametrize(("white", "burnt"), [(0.15, False), (0.4, True)])
+def test_white_cloth_in_good_light_is_not_burnt_out(white: float, burnt: bool) -> None:
+    rng = np.random.default_rng(1)
+    cloth = np.asarray(Image.fromarray(rng.integers(196, 247, (9, 9), np.uint8)).resize((600, 600)), np.float64)
+    cloth += rng.normal(0, 2, cloth.shape)
+    cloth[:, : round(600 * white)] = 255
+    bed = Image.fromarray(np.repeat(cloth.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+    assert ("overexposed" in picture_facts(bed)) is burnt
+
+
 def test_greys_only() -> None:
     assert "greyscale" in picture_facts(photo().convert("L").convert("RGB"))
     assert "greyscale" not in picture_facts(photo())
