@@ -265,7 +265,6 @@ def _asked(
     }
 
 
-
 def _follow(session: Session, name: str) -> None:
     short = output.short(name)
     try:
