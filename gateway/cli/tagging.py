@@ -102,7 +102,7 @@ def _tagger_name(tagger: str) -> str:
 
 def files_of(session: Session, job: tagger_pb2.TagJob) -> dict[str, str]:
     """What the files of those pictures are called of which a job has something to say; by the pictures' names."""
-    wanted = {each.image for each in (*job.changes, *job.failures)}
+    wanted = {each.image for each in job.changes} | {each.image for each in job.failures}
     if not wanted:
         return {}
     listed = pages(session.dataset.ListImages, ListImagesRequest(parent=job.dataset), "images", 0)
