@@ -25,7 +25,15 @@ from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.models.pictures import Picture
 from services.trainer.models.base import PictureFeatures, TrainingImage
 from services.trainer.recipe.plan import PictureSize
-from services.trainer.use_cases.near_duplicates import ALIKE, SAME_BURST, bits, likenesses
+from services.trainer.use_cases.near_duplicates import (
+    ALIKE,
+    AS_IT_IS,
+    MIRRORED,
+    SAME_BURST,
+    bits,
+    bits_each_way,
+    likenesses_each_way,
+)
 
 SIDE = 800
 VARIANTS = 2
@@ -87,10 +95,10 @@ def wallpapers(tagger: PhotoOnnxTagger, folder: Path) -> Iterator[tuple[Image.Im
             yield photo, image
 
 
-def row(name: str, pairs: Sequence[tuple[TrainingImage, TrainingImage]]) -> str:
-    """How many pairs each of the two finds to be alike."""
-    hashes = [int(bits(pair)[0, 1]) <= ALIKE for pair in pairs]
-    likeness = [float(likenesses(pair)[0, 1]) for pair in pairs]
+def row(name: str, pairs: Sequence[tuple[TrainingImage, TrainingImage]], way: int = AS_IT_IS) -> str:
+    """How many pairs each of the two finds to be alike as they are, or mirrored."""
+    hashes = [int(bits_each_way(pair)[way, 0, 1]) <= ALIKE for pair in pairs]
+    likeness = [float(likenesses_each_way(pair)[way, 0, 1]) for pair in pairs]
     features = [value >= SAME_BURST for value in likeness]
     both = sum(one or other for one, other in zip(hashes, features, strict=True))
     quantiles = " to ".join(f"{value:.2f}" for value in np.quantile(likeness, [0, 0.5, 1]))
@@ -110,9 +118,10 @@ def main(
     ]
     others = list(wallpapers(tagger, packages))
     groups += [[each] for each in others]
-    made = []
+    made, mirrored = [], []
     for number, (photo, image) in enumerate(itertools.chain(*groups)):
         draw = random.Random(number)
+        mirrored.append((image, seen(tagger, ImageOps.mirror(photo))))
         made += list(itertools.combinations([image, *(seen(tagger, burst(photo, draw)) for _ in range(VARIANTS))], 2))
     real = [tuple(seen(tagger, photograph(packages / path)) for path in pair) for pair in REAL]
     same = [pair for group in groups for pair in itertools.combinations([image for _, image in group], 2)]
@@ -127,6 +136,9 @@ def main(
     print(row("of one scene, real", [(pair[0], pair[1]) for pair in real]))
     print(row("two photographs of one subject", same))
     print(row("photographs of other things", apart))
+    print(row("a photograph and itself, mirrored", mirrored, MIRRORED))
+    print(row("two photographs of one subject, one mirrored", same, MIRRORED))
+    print(row("photographs of other things, one mirrored", apart, MIRRORED))
 
 
 if __name__ == "__main__":

@@ -106,13 +106,16 @@ def _show(session: Session, job: tagger_pb2.TagJob) -> None:
     pairs: list[tuple[str, Any]] = [
         ("name", job.name), ("dataset", job.dataset), ("state", output.enum_name(job, "state")),
         ("pictures", f"{_done(job)} of {job.total_images}"), ("tagged", job.tagged_images),
-        ("left alone", job.skipped_images), ("failed", job.failed_images), ("error", job.error), ("note", job.note),
+        ("left alone", job.skipped_images), ("failed", job.failed_images),
+        ("captioner", output.short(job.options.captioner)), ("calls", job.captioner_calls or ""),
+        ("error", job.error), ("note", job.note),
         ("created", output.when(job.create_time)),
         ("ended", output.when(job.end_time) if job.HasField("end_time") else ""),
     ]  # fmt: skip
     output.facts(pairs)
+    files = tagging.files_of(session, job)
     for failure in job.failures:
-        output.note(f"{output.short(failure.image)}: {failure.message}")
+        output.note(f"{files.get(failure.image) or output.short(failure.image)}: {failure.message}")
     if job.failed_images and job.state != job.STATE_RUNNING:
         output.next_step(session, f"fiveshot tag-jobs retry {output.short(job.name)}")
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
+from fiveshot.dataset.v1.dataset_service_pb2 import ListImagesRequest
+from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 from fiveshot.trainer.v1.training_service_pb2 import GetBaseModelRequest
@@ -59,7 +61,7 @@ def run_tag_job(
         raise
     job = follow(session, created, lines=session.json)
     if not session.json:
-        tell(job)
+        tell(job, files_of(session, job))
     return job
 
 
@@ -98,14 +100,24 @@ def _tagger_name(tagger: str) -> str:
     return tagger if not tagger or tagger.startswith("taggers/") else f"taggers/{tagger}"
 
 
-def tell(job: tagger_pb2.TagJob) -> None:
+def files_of(session: Session, job: tagger_pb2.TagJob) -> dict[str, str]:
+    """What the files of those pictures are called of which a job has something to say; by the pictures' names."""
+    wanted = {each.image for each in job.changes} | {each.image for each in job.failures}
+    if not wanted:
+        return {}
+    listed = pages(session.dataset.ListImages, ListImagesRequest(parent=job.dataset), "images", 0)
+    return {each.name: each.file_name for each in listed if each.name in wanted}
+
+
+def tell(job: tagger_pb2.TagJob, files: Mapping[str, str]) -> None:
+    """What came of a job, for people. files: the pictures' file names; one that is not there is called by its id."""
     state = output.enum_name(job, "state")
     done = "captioned" if job.options.captioner else "tagged"
     verb = f"would be {done}" if job.dry_run else done
     for change in job.changes:
         signs = [f"+{label}" for label in change.added] + [f"-{label}" for label in change.removed]
         signs += [change.caption] if change.caption else []
-        output.say(f"{output.short(change.image)}: {', '.join(signs) or 'unchanged'}")
+        output.say(f"{files.get(change.image) or output.short(change.image)}: {', '.join(signs) or 'unchanged'}")
     output.say(f"{job.tagged_images} {verb}, {job.skipped_images} left alone, {job.failed_images} failed ({state}).")
     if job.captioner_calls:
         output.say(f"{job.captioner_calls} calls to {job.options.captioner}.")
@@ -114,6 +126,6 @@ def tell(job: tagger_pb2.TagJob) -> None:
     if job.note:
         output.say(f"Note: {job.note}")
     for failure in job.failures:
-        output.say_error(f"{output.short(failure.image)}: {failure.message}")
+        output.say_error(f"{files.get(failure.image) or output.short(failure.image)}: {failure.message}")
     if job.error:
         output.say_error(job.error)

@@ -34,10 +34,15 @@ _TONE_SIDE = 512
 _SHARPNESS_SIDE = 768
 _TILES = 8
 _CLIPPED = 0.05
+# White cloth in good light has as much as 0.16 of white; photographs that were lightened until much was lost have more
+# than this.
+_BURNT = 0.2
 # Of the outermost places so many are clipped where something stands before a studio's white or black, or is cut out.
 _GROUND = 0.75
-# What stands before it is burnt out, or too dark, when half of it is beyond.
+# What stands before it is burnt out, or too dark, when half of it is beyond; but white porcelain before white is well
+# lit when so little of it is clipped, and a black cat before black when something of it shines.
 _WASHED_OUT, _SUNK = 192, 32
+_LITTLE_BURNT, _SHINES = 0.3, 56
 _FEW_MIDTONES = 0.15
 _FLAT_RANGE = 0.25
 _FLAT_SPREAD = 0.08
@@ -125,7 +130,7 @@ def _exposure(image: Image.Image) -> Iterator[str]:
     luma = np.asarray(sample.convert("L"), np.float32)
     dark, bright = float((luma <= 8).mean()), float((luma >= 250).mean())
     middle = float(((luma >= 64) & (luma <= 192)).mean())
-    if middle < _FEW_MIDTONES and max(dark, bright) > _CLIPPED:
+    if middle < _FEW_MIDTONES and (dark > _CLIPPED or bright > _BURNT):
         fault = "underexposed" if dark > bright else "overexposed"
         if not _is_a_ground(luma, fault):
             yield fault
@@ -143,7 +148,16 @@ def _is_a_ground(luma: Floats, fault: str) -> bool:
     rest = luma[~clipped]
     if ring.mean() < _GROUND or rest.size < _CLIPPED * luma.size:
         return False
-    return bool(np.median(rest) >= _SUNK if fault == "underexposed" else np.median(rest) <= _WASHED_OUT)
+    if fault == "underexposed":
+        return bool(np.median(rest) >= _SUNK or np.percentile(rest, 95) >= _SHINES)
+    return bool(np.median(rest) <= _WASHED_OUT or _share_within(clipped) <= _LITTLE_BURNT)
+
+
+def _share_within(clipped: npt.NDArray[np.bool_]) -> float:
+    """The share of clipped pixels between the first and the last of each row that is not."""
+    shown = ~clipped
+    within = np.maximum.accumulate(shown, axis=1) & np.maximum.accumulate(shown[:, ::-1], axis=1)[:, ::-1]
+    return float(clipped[within].mean())
 
 
 def _is_blank(image: Image.Image) -> bool:

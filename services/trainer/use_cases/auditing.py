@@ -128,7 +128,7 @@ def _amount(pictures: Sequence[SeenPicture], least: int) -> Iterator[Finding]:
     if count < ENOUGH_PICTURES:
         severity = Severity.BLOCKING if count < least else Severity.ATTENTION
         yield Finding(
-            "too-few", severity, f"{_pictures(count)} is all there is",
+            "too-few", severity, f"{_pictures(count)} {'is' if count == 1 else 'are'} all there is",
             f"Upload {ENOUGH_PICTURES - count} or more others, from other sides, in other places and light.",
         )  # fmt: skip
 

@@ -75,6 +75,26 @@ def test_a_thing_on_the_white_of_a_studio_is_no_picture_with_bars() -> None:
     assert found(as_jpeg(studio)) == (0, 0, 400, 400)
 
 
+@pytest.mark.parametrize(("ground", "ink"), [(255, 238), (2, 14)])
+def test_white_before_white_and_black_before_black_are_no_bars(ground: int, ink: int) -> None:
+    studio = Image.new("RGB", (400, 400), (ground,) * 3)
+    ImageDraw.Draw(studio).rounded_rectangle((120, 90, 300, 399), 20, fill=(ink,) * 3)
+    assert found(as_jpeg(studio)) == (0, 0, 400, 400)
+
+
+@pytest.mark.parametrize("paper", [(250, 249, 245), (32, 30, 31)])
+def test_the_wide_foot_of_an_instant_photo_is_cut_and_what_is_written_on_it(paper: tuple[int, int, int]) -> None:
+    instant = ImageOps.expand(photo().resize((300, 300)), (20, 20, 20, 80), fill=paper)
+    ImageDraw.Draw(instant).text((60, 340), "Rex, July", fill=(90, 90, 120), font=ImageFont.load_default(30))
+    assert np.abs(np.subtract(found(as_jpeg(instant)), (20, 20, 320, 320))).max() <= 1
+
+
+def test_a_square_photo_in_the_middle_of_a_white_screen_is_cut_out() -> None:
+    screen = Image.new("RGB", (540, 1170), "white")
+    screen.paste(photo().resize((540, 540)), (0, 250))
+    assert np.abs(np.subtract(found(as_jpeg(screen)), (0, 250, 540, 790))).max() <= 1
+
+
 def test_a_picture_of_one_colour_and_a_tiny_one_are_whole() -> None:
     for size in ((300, 200), (1, 1), (2, 40), (5, 5)):
         assert found(Image.new("RGB", size, RED)) == (0, 0, *size)

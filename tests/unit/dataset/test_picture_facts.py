@@ -86,6 +86,46 @@ def test_before_a_studios_white_or_black_only_what_stands_there_is_judged(ground
     assert before_it(4.0 if ground else 0.05) == {"overexposed" if ground else "underexposed"}
 
 
+def _ball(ground: int, darkest: float, lightest: float, shine: int) -> Image.Image:
+    """A ball before a ground of its own colour, lit from above at the left, with grain and a highlight."""
+    down, across = np.mgrid[-1:1:700j, -1:1:700j]
+    inside = down**2 + across**2 < 0.36
+    lit = np.clip(0.5 - 0.6 * (down + across), 0, 1)
+    levels = np.where(inside, darkest + (lightest - darkest) * lit, ground)
+    levels[(down + 0.25) ** 2 + (across + 0.25) ** 2 < 0.03] = shine
+    levels += np.where(inside, np.random.default_rng(0).normal(0, 3, levels.shape), 0)
+    return Image.fromarray(np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("ground", "darkest", "lightest", "shine"), [(255, 165, 246, 249), (253, 205, 248, 255), (0, 9, 40, 190)]
+)
+def test_white_before_white_and_black_before_black_are_well_lit_when_their_form_shows(
+    ground: int, darkest: float, lightest: float, shine: int
+) -> None:
+    assert not FAULTS & set(picture_facts(_ball(ground, darkest, lightest, shine))) - {"low contrast"}
+
+
+@pytest.mark.parametrize(
+    ("ground", "darkest", "lightest", "shine", "fault"),
+    [(255, 225, 330, 255, "overexposed"), (0, -10, 22, 22, "underexposed")],
+)
+def test_what_is_burnt_out_before_white_or_sunk_before_black_is_said(
+    ground: int, darkest: float, lightest: float, shine: int, fault: str
+) -> None:
+    assert fault in picture_facts(_ball(ground, darkest, lightest, shine))
+
+
+@pytest.mark.parametrize(("white", "burnt"), [(0.15, False), (0.4, True)])
+def test_white_cloth_in_good_light_is_not_burnt_out(white: float, burnt: bool) -> None:
+    rng = np.random.default_rng(1)
+    cloth = np.asarray(Image.fromarray(rng.integers(196, 247, (9, 9), np.uint8)).resize((600, 600)), np.float64)
+    cloth += rng.normal(0, 2, cloth.shape)
+    cloth[:, : round(600 * white)] = 255
+    bed = Image.fromarray(np.repeat(cloth.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+    assert ("overexposed" in picture_facts(bed)) is burnt
+
+
 def test_greys_only() -> None:
     assert "greyscale" in picture_facts(photo().convert("L").convert("RGB"))
     assert "greyscale" not in picture_facts(photo())

@@ -156,9 +156,12 @@ def test_an_error_stays_one_line_whatever_a_file_is_called(capsys: pytest.Captur
 
 def test_a_tag_job_says_what_it_would_change_and_what_it_notes(capsys: pytest.CaptureFixture[str]) -> None:
     change = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/i", added=["red"], removed=["blue"])
-    tagging.tell(tagger_pb2.TagJob(dry_run=True, tagged_images=1, changes=[change], note="Measured only."))
+    other = tagger_pb2.ImageChange(image="projects/p/datasets/d/images/gone", added=["red"])
+    job = tagger_pb2.TagJob(dry_run=True, tagged_images=2, changes=[change, other], note="Measured only.")
+    tagging.tell(job, {change.image: "IMG_1.jpg"})
     shown = capsys.readouterr().out
-    assert "i: +red, -blue" in shown
+    assert "IMG_1.jpg: +red, -blue" in shown
+    assert "gone: +red" in shown
     assert "Note: Measured only." in shown
 
 

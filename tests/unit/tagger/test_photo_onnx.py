@@ -138,6 +138,20 @@ def test_the_shipped_table_has_everyday_words_and_none_for_people() -> None:
     assert not words & {"person", "man", "woman", "boy", "girl", "face", "placental", "covering", "artifact"}
 
 
+@pytest.mark.parametrize(
+    ("index", "noun"),
+    [
+        (486, "cello"), (889, "violin"), (402, "guitar"), (420, "banjo"), (513, "trumpet"), (875, "trombone"),
+        (590, "phone"), (605, "music player"), (21, "bird"), (22, "eagle"), (49, "crocodile"), (50, "alligator"),
+        (298, "mongoose"), (299, "meerkat"), (939, "zucchini"), (943, "cucumber"), (595, "harvester"),
+        (866, "tractor"), (575, "golf cart"), (422, "barbell"), (543, "dumbbell"), (880, "unicycle"),
+        (961, ""), (683, ""), (408, ""), (586, ""),
+    ],
+)  # fmt: skip
+def test_what_looks_alike_to_a_network_and_not_to_people_has_two_nouns_or_none(index: int, noun: str) -> None:
+    assert read_table(WEIGHTS / "table.json").nouns[index] == noun
+
+
 def test_the_shipped_files_are_small_and_carry_their_licence() -> None:
     assert (WEIGHTS / "model.onnx").stat().st_size <= 13_000_000
     assert "Apache License" in (WEIGHTS / "LICENSE").read_text(encoding="utf-8")

@@ -6,10 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from PIL import Image
 
+from services.dataset.use_cases.likeness import perceptual_hash
 from services.trainer.models.audit import Severity
 from services.trainer.models.base import PictureFeatures, TrainingImage
-from services.trainer.use_cases.near_duplicates import bits, likenesses
+from services.trainer.use_cases.near_duplicates import (
+    ALIKE,
+    AS_IT_IS,
+    MIRRORED,
+    TURNED,
+    bits,
+    bits_each_way,
+    likenesses,
+)
 from tests.unit.trainer.test_auditing import audited, good, image
 
 MODEL, OTHER = "a" * 64, "b" * 64
@@ -66,3 +77,48 @@ async def test_of_a_burst_all_but_one_are_named_and_it_never_blocks() -> None:
     assert finding.message == "2 pictures look the same as another: 1.jpg as 0.jpg, 2.jpg as 0.jpg"
     apart = [replace(each, features=seen(scene(number))) for number, each in enumerate(burst)]
     assert (await audited([*apart, *good()[3:]])).findings == ()
+
+
+TURNS = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270]
+MIRRORS = [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
+           Image.Transpose.TRANSVERSE]  # fmt: skip
+
+
+def photo(seed: int) -> Image.Image:
+    """Large forms and small ones, without symmetry."""
+    rng = np.random.default_rng(seed)
+    forms = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize((420, 300), Image.Resampling.BICUBIC)
+    grain = Image.fromarray(rng.integers(0, 256, (300, 420, 3), np.uint8))
+    return Image.blend(forms, grain, 0.1)
+
+
+@pytest.mark.parametrize("turn", [*TURNS, *MIRRORS])
+async def test_a_copy_that_was_turned_or_mirrored_is_named_and_said_to_be_so(turn: Image.Transpose) -> None:
+    found = [image(number, perceptual_hash=perceptual_hash(photo(number))) for number in range(4)]
+    copy = image(4, perceptual_hash=perceptual_hash(photo(2).transpose(turn).resize((200, 200))))
+    (finding,) = (await audited([*found, copy])).findings
+    way = "turned" if turn in TURNS else "mirrored"
+    assert finding.message == f"1 picture looks the same as another: 4.jpg as 2.jpg ({way})"
+    assert finding.severity is Severity.ATTENTION
+
+
+async def test_three_pictures_and_a_mirrored_one_are_not_blocked_as_copies_would_be() -> None:
+    found = [image(number, perceptual_hash=perceptual_hash(photo(number))) for number in range(2)]
+    mirrored = image(2, perceptual_hash=perceptual_hash(photo(1).transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    kinds = {each.kind: each.severity for each in (await audited([*found, mirrored])).findings}
+    assert kinds == {"near-duplicates": Severity.ATTENTION, "too-few": Severity.ATTENTION}
+
+
+def test_other_pictures_stay_apart_whichever_way_they_are_turned() -> None:
+    images = [image(number, perceptual_hash=perceptual_hash(photo(number))) for number in range(30)]
+    apart = bits_each_way(images)
+    assert (apart == apart.transpose(0, 2, 1)).all()
+    assert apart[:, ~np.eye(30, dtype=bool)].min() > ALIKE
+    assert apart[[TURNED, MIRRORED]].min() > ALIKE, "nor is one like itself when it is turned"
+    assert not apart[AS_IT_IS].diagonal().any()
+
+
+async def test_what_a_network_saw_of_a_mirrored_photo_is_known_too() -> None:
+    pair = [image(0, features=seen(scene(1))), image(1, features=seen(moved(scene(1)[:, ::-1].copy(), 0, 1)))]
+    (finding,) = (await audited([*pair, *good()[2:]])).findings
+    assert finding.message == "1 picture looks the same as another: 1.jpg as 0.jpg (mirrored)"
