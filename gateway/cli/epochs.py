@@ -45,8 +45,9 @@ def list_(ctx: typer.Context, job: Job = "") -> None:
     about = session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))
     output.say(f"{output.short(name)}, all in per cent")
     output.table(verdicts.COLUMNS, verdicts.rows(found))
-    for line in verdicts.legend(found):
-        output.say(line)
+    if meanings := list(verdicts.legend(found)):
+        output.say("Every number is in per cent, and less is better.")
+        output.facts(meanings)
     if about.recommendation_reason:
         output.say(about.recommendation_reason)
     output.next_step(session, f"fiveshot models save {output.short(name)} recommended MODEL --create")
