@@ -93,8 +93,7 @@ def download_(
     """Download one file of an epoch; its digest is checked."""
     session: Session = ctx.obj
     _, epoch = lookup.job_and_epoch(session, words or [])
-    saved = download_file(session, epoch, file_id, to, force=force)
-    output.saved(session, saved)
+    output.saved(session, lambda: download_file(session, epoch, file_id, to, force=force))
 
 
 @app.command()

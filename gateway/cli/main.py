@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -61,6 +62,12 @@ from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 _GLOBAL_FLAGS = ("--json", "--trace")
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check its permissions, or choose another place."),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on that disk, or choose another place."),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Check the path."),
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
 
 
 _MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
@@ -115,7 +122,8 @@ class ErrorsBecomeExitCodes(Grouped):
             raise typer.Exit(output.OK) from error
         except OSError as error:
             text = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-            raise typer.Exit(self._tell(ctx, Internal(text, reason="SYSTEM"))) from error
+            remedy = _REMEDIES.get(error.errno or 0, "")
+            raise typer.Exit(self._tell(ctx, Internal(text, reason="SYSTEM", remedy=remedy))) from error
         except KeyboardInterrupt as error:
             output.err.print("Interrupted.")
             raise typer.Exit(output.INTERRUPTED) from error

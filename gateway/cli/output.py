@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,9 +111,8 @@ def say_error(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A sentence on stderr that is no error."""
-    for line in tables.in_lines(shown(" ".join(text.split())), err.width):
-        err.print(Text(line), soft_wrap=True)
+    """One line on stderr that is no error; the terminal wraps it, so that a command in it can be copied."""
+    err.print(escape(" ".join(text.split())), soft_wrap=True)
 
 
 def next_step(session: Any, command: str) -> None:
@@ -149,8 +149,20 @@ def print_list(key: str, items: Iterable[Message]) -> None:
     print_json({key: [to_json(item) for item in items]})
 
 
-def saved(session: Any, file: Saved) -> None:
-    """Tells of a file that was written. session: the command's."""
+@contextmanager
+def explained(text: str) -> Iterator[None]:
+    """Says what a Ctrl-C in it leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(text)
+        raise
+
+
+def saved(session: Any, write: Callable[[], Saved]) -> None:
+    """Has a file written, and tells of it. session: the command's."""
+    with explained("Nothing is kept of a file that is not whole. Give the same command again."):
+        file = write()
     if session.json:
         print_json({"path": str(file.path), "sizeBytes": file.size, "sha256": file.sha256})
     else:

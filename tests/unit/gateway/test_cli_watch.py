@@ -95,6 +95,18 @@ class _InterruptedTagger:
     def TagImages(self, request: Any) -> Any:
         raise KeyboardInterrupt
 
+    def SuggestCrops(self, request: Any, timeout: float) -> Any:
+        raise KeyboardInterrupt
+
+    def SuggestMasks(self, request: Any, timeout: float) -> Any:
+        raise KeyboardInterrupt
+
+
+class _Datasets:
+    def ListImages(self, request: Any) -> Any:
+        images = [dataset_pb2.Image(name=f"{request.parent}/images/img-1", file_name="a.jpg")]
+        return dataset_service_pb2.ListImagesResponse(images=images)
+
 
 class _InterruptedStart:
     def CreateTrainingJob(self, request: Any) -> Any:
@@ -108,16 +120,28 @@ class _InterruptedStart:
                             "End it: fiveshot tag-jobs cancel tag-1."]),
         ("dataset tag cat", ["Whether the job was queued is not known. See: fiveshot tag-jobs list", "Interrupted."]),
         ("train start cat", ["Whether the job was queued is not known. See: fiveshot train list", "Interrupted."]),
+        ("dataset mask cat --auto", ["No mask was changed.", "Interrupted."]),
     ],
 )  # fmt: skip
 def test_ctrl_c_says_what_goes_on_or_how_to_find_out(
     monkeypatch: pytest.MonkeyPatch, command: str, told: list[str]
 ) -> None:
     channel = SimpleNamespace(resumed=lambda start: start())
-    stubs = SimpleNamespace(trainer=_InterruptedStart(), tagger=_InterruptedTagger(), channel=channel)
+    stubs = SimpleNamespace(
+        trainer=_InterruptedStart(), tagger=_InterruptedTagger(), dataset=_Datasets(), channel=channel
+    )
     monkeypatch.setattr(Session, "stubs", stubs)
     done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", *command.split()], prog_name="fiveshot")
     assert (done.exit_code, done.stderr.splitlines()) == (output.INTERRUPTED, told)
+
+
+def test_ctrl_c_in_a_download_says_that_nothing_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        output.saved(None, write)
+    assert capsys.readouterr().err == "Nothing is kept of a file that is not whole. Give the same command again.\n"
 
 
 def _epochs(*measured: tuple[float, float, float], recommended: int) -> list[training_job_pb2.Epoch]:
