@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_event_pb2, training_job_pb2, training_service_pb2
 from fiveshot.words import TEXT_FROM
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gateway import api_keys
 from gateway.cli import compare, output, texts, verdicts, watch
 from gateway.cli.main import app
 from gateway.cli.session import Session
 from gateway.cli.tags import unknown_labels
+from gateway.supervisor.folder import DataFolder
 
 JOB = "projects/default/trainingJobs/job-1"
 
@@ -272,3 +274,36 @@ def test_completion_gives_nothing_where_no_server_is(tmp_path: Path) -> None:
     context: Any = SimpleNamespace(find_root=lambda: root, params={"dataset": "cat"})
     assert completion.datasets(context, "") == []
     assert completion.image_files(context, "") == []
+    assert completion.captioners(context, "") == []
+    assert completion.keys(context, "") == []
+
+
+def test_completion_knows_keys_jobs_of_taggers_preview_requests_and_captioners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway.cli import completion
+
+    class Server:
+        def ListTagJobs(self, request: Any) -> Any:
+            return tagger_service_pb2.ListTagJobsResponse(tag_jobs=[tagger_pb2.TagJob(name="projects/p/tagJobs/tag-1")])
+
+        def ListPreviewRequests(self, request: Any) -> Any:
+            found = [preview_request_pb2.PreviewRequest(name="projects/p/previewRequests/try-1")]
+            return training_service_pb2.ListPreviewRequestsResponse(preview_requests=found)
+
+        def ListTaggers(self, request: Any) -> Any:
+            kinds = {"taggers/qwen": tagger_pb2.Tagger.KIND_CAPTIONS, "taggers/photo": tagger_pb2.Tagger.KIND_TAGS}
+            taggers = [tagger_pb2.Tagger(name=name, kind=kind) for name, kind in kinds.items()]
+            return tagger_service_pb2.ListTaggersResponse(taggers=taggers)
+
+    channel = SimpleNamespace(endpoint=SimpleNamespace(parent="projects/p"), close=lambda: None)
+    stubs = SimpleNamespace(tagger=Server(), trainer=Server(), channel=channel, close=lambda: None)
+    monkeypatch.setattr(Session, "stubs", stubs)
+    folder = DataFolder(tmp_path)
+    folder.api_keys_file.parent.mkdir(parents=True, exist_ok=True)
+    api_keys.save(folder.api_keys_file, [api_keys.ApiKey("ci", api_keys.digest("fs_secret"), ("p",))])
+    root: Any = SimpleNamespace(params={"data": str(tmp_path), "server": "127.0.0.1:1"})
+    context: Any = SimpleNamespace(find_root=lambda: root, params={})
+    asked = (completion.tag_jobs, completion.preview_requests, completion.captioners, completion.keys)
+    assert [complete(context, "") for complete in asked] == [["tag-1"], ["try-1"], ["qwen"], ["ci"]]
+    assert completion.tag_jobs(context, "job") == []
