@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy
 import typer
 
-from services.registry.models import DIFFUSERS, KOHYA
+from services.registry.models.names import DIFFUSERS, KOHYA
 from services.registry.use_cases.forms import reading, tensors, writing
 from services.registry.use_cases.forms.adapter_config import AdapterConfig
 from services.registry.use_cases.forms.tensors import Tensor

@@ -36,6 +36,7 @@ _FORMS = {
 }
 _NO_FIELD = "There is no such field"
 _NUMBER = re.compile(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*|-?Infinity|NaN")
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _broken(rule: HttpRule, kept: dict[str, Any], prefix: str) -> Iterator[Field
     request: Message = getattr(module, kind.name)()
     try:
         ParseDict(kept, request if rule.body == "*" else getattr(request, rule.body))
-    except ParseError:
+    except (ParseError, ValueError, OverflowError):
         return
     given = tuple(prefix + field for field in _paths(kept, rule.body_message))
     for error in broken_rules(request):
@@ -195,7 +196,10 @@ def _mistake(value: object, field: FieldDescriptor) -> str:
         return "must be true or false" if isinstance(value, str) and value not in ("true", "false") else ""
     if field.enum_type is not None:
         names = [each.name for each in field.enum_type.values]
-        known = not isinstance(value, str) or value in names or value.lstrip("-").isdigit()
+        if isinstance(value, str):
+            known = value in names or _WHOLE.fullmatch(value) is not None
+        else:
+            known = type(value) is int or (isinstance(value, float) and value.is_integer())
         return "" if known else f"must be one of {', '.join(names)}"
     if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
         return "must be a number"

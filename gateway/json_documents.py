@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ def read_document(body: bytes) -> dict[str, Any]:
     The transcoder's parser takes more than JSON, of which nothing here could be checked.
     """
     try:
-        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_object)
+        text = body.decode("utf-8-sig")
+        document = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}, column {error.colno}"
     except UnicodeDecodeError:
@@ -25,6 +27,8 @@ def read_document(body: bytes) -> dict[str, Any]:
         problem = "it is nested too deeply"
     except _Twice as error:
         problem = f"'{shown(error.args[0])}' comes twice"
+    except ValueError:
+        problem = "a number is too large, or none"
     else:
         if isinstance(document, dict):
             return document
@@ -46,6 +50,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise _Twice(next(name for name in names if names.count(name) > 1))
     return made
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    """Refuses NaN, Infinity and 1e999, which are Python's and no other reader's."""
+    raise ValueError(text)
 
 
 def check_path(document: Mapping[str, Any], rule: HttpRule, path: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import quote
 
 import grpc
 from google.protobuf import any_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -156,7 +157,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.DomainError:
     trailers: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() or ()  # type: ignore[assignment]
     for key, value in trailers:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            return from_proto(status_pb2.Status.FromString(value))
+            with suppress(DecodeError):
+                return from_proto(status_pb2.Status.FromString(value))
     code = error.code()
     if error.details() == _BROKEN_OFF:
         return errors.Unavailable("The call broke off while it was sent", reason="CONNECTION_LOST", remedy="Try again.")

@@ -18,6 +18,7 @@ H = TypeVar("H")
 
 LENGTH_KEY = "x-fiveshot-content-length"
 STATUS_KEY = "x-fiveshot-status"
+IN_PIECES_KEY = "x-fiveshot-in-pieces"
 _NOT_MODIFIED = "304"
 
 
@@ -39,7 +40,8 @@ async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
     """The file as the messages of one call; nothing but the headers when the caller has it already (If-None-Match).
 
     A chunk goes out when the next one is there: the last one, and a file of one chunk whole, only once `chunks` has
-    found the bytes to be right. An error before the first message is an HTTP error; a later one cuts the body short.
+    found the bytes to be right. An error before the first message is an HTTP error; a later one cuts the body short,
+    which over HTTP/1.1 only the end of the connection shows: the gateway ends it after a file in pieces.
     """
     if _has(context, file.etag):
         await context.send_initial_metadata((*_headers(file), (STATUS_KEY, _NOT_MODIFIED)))
@@ -50,7 +52,7 @@ async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
     async for chunk in file.chunks:
         if waiting is not None:
             if not opened:
-                await context.send_initial_metadata((*_headers(file), *_length(file)))
+                await context.send_initial_metadata((*_headers(file), *_length(file), (IN_PIECES_KEY, "1")))
                 opened = True
             yield HttpBody(content_type=file.content_type, data=waiting)
         waiting = chunk

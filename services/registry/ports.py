@@ -13,7 +13,7 @@ from services.chassis.audit.records import AuditRecord
 from services.chassis.listing.fields import labels, moment, text, text_map
 from services.chassis.listing.pages import Listing, Order, Query
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import (
+from services.registry.models.resources import (
     BaseModelFacts,
     EpochFile,
     FinishedEpoch,

@@ -26,7 +26,7 @@ from services.dataset.use_cases.upkeep import Upkeep
 from services.dataset.use_cases.versions import VersionVerbs
 from services.registry import app as registry_app
 from services.registry.adapters.sql_models import SqlModelStore
-from services.registry.models import ModelChanges
+from services.registry.models.resources import ModelChanges
 from services.tagger import app as tagger_app
 from services.tagger.adapters.sql_tag_jobs import SqlTagJobs
 from services.tagger.models.jobs import ImageState, completed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
-from services.registry.models import BaseModelFacts, EpochFile, EpochPreview, FinishedEpoch
+from services.registry.models.resources import BaseModelFacts, EpochFile, EpochPreview, FinishedEpoch
 
 JOB = "projects/pets/trainingJobs/rex"
 EPOCH = f"{JOB}/epochs/3"

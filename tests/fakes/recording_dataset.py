@@ -11,6 +11,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from services.chassis import errors, http_bodies
+from services.chassis.errors import DataLoss
 
 SERVICE_NAME = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name
 
@@ -57,6 +58,8 @@ class RecordingDatasetServicer:
 
         async def chunks() -> AsyncIterator[bytes]:
             for number in range(3):
+                if number == 2 and request.name.endswith("/deleted"):
+                    raise DataLoss("It was deleted meanwhile")
                 yield bytes([number]) * 1000
 
         if request.name.endswith("/endless"):

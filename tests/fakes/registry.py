@@ -17,8 +17,9 @@ from services.chassis.errors import (
 from services.chassis.listing import memory
 from services.chassis.listing.pages import Query
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import (
-    LATEST,
+from services.registry.models.checks import check_number
+from services.registry.models.names import LATEST
+from services.registry.models.resources import (
     BaseModelFacts,
     EpochFile,
     FinishedEpoch,
@@ -27,7 +28,6 @@ from services.registry.models import (
     ModelVersion,
     NewModel,
     VersionDraft,
-    check_number,
 )
 from services.registry.ports import MODELS, VERSIONS, Admit
 

@@ -22,7 +22,7 @@ from services.dataset.use_cases.projects import PROJECTS
 from services.notifier import ports as notifier
 from services.notifier.models.webhooks import EDITABLE as OF_A_WEBHOOK
 from services.registry import ports as registry
-from services.registry.models import EDITABLE
+from services.registry.models.checks import EDITABLE
 from services.tagger import ports as tagger
 from services.tagger.models.tags import DEFAULT_MAX_TAGS, MAX_TAGS_PER_IMAGE
 from services.tagger.settings import Settings as TaggerSettings

@@ -13,14 +13,8 @@ from fiveshot.trainer.v1.training_service_pb2_grpc import TrainingServiceStub
 from google.protobuf.json_format import MessageToDict
 
 from services.chassis.errors import FailedPrecondition, NotFound
-from services.registry.models import (
-    BaseModelFacts,
-    EpochFile,
-    EpochPreview,
-    FinishedEpoch,
-    LineageDataset,
-    parse_epoch_name,
-)
+from services.registry.models.names import parse_epoch_name
+from services.registry.models.resources import BaseModelFacts, EpochFile, EpochPreview, FinishedEpoch, LineageDataset
 
 _State = job_pb.TrainingJob.State
 _WORKING = (

@@ -36,18 +36,9 @@ from services.registry.adapters.sql_statements import (
     touch,
 )
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, MODELS, REQUESTS, VERSIONS
-from services.registry.models import (
-    LATEST,
-    MODEL_NAME,
-    Model,
-    ModelChanges,
-    ModelVersion,
-    NewModel,
-    VersionDraft,
-    check_number,
-    parse_version_name,
-    version_name,
-)
+from services.registry.models.checks import check_number
+from services.registry.models.names import LATEST, MODEL_NAME, parse_version_name, version_name
+from services.registry.models.resources import Model, ModelChanges, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import MODELS as MODEL_LISTING
 from services.registry.ports import VERSIONS as VERSION_LISTING
 from services.registry.ports import Admit

@@ -11,15 +11,8 @@ from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.registry.adapters.sql_tables import ALIASES, FILES, MODEL_TAGS, VERSIONS
-from services.registry.models import (
-    LATEST,
-    Lineage,
-    LineageDataset,
-    Model,
-    ModelFile,
-    ModelVersion,
-    VersionDraft,
-)
+from services.registry.models.names import LATEST
+from services.registry.models.resources import Lineage, LineageDataset, Model, ModelFile, ModelVersion, VersionDraft
 
 Row = RowMapping
 _LINEAGE = tuple(Lineage.__dataclass_fields__)

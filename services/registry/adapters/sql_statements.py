@@ -12,7 +12,8 @@ from services.chassis.errors import NotFound
 from services.chassis.sql import utcnow
 from services.registry.adapters.sql_rows import Row, models_of, versions_of
 from services.registry.adapters.sql_tables import ALIASES, MODEL_TAGS, MODELS, VERSIONS
-from services.registry.models import MODEL_NAME, Model, ModelVersion, NewModel
+from services.registry.models.names import MODEL_NAME
+from services.registry.models.resources import Model, ModelVersion, NewModel
 from services.registry.ports import Admit
 
 

@@ -8,7 +8,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as pb
 from services.chassis.further_checks import FurtherChecks, list_check
 from services.chassis.listing.pages import PageTokens
 from services.chassis.names import check_mask, project_of
-from services.registry.models import EDITABLE, check_alias, check_version_mask, clean_tags
+from services.registry.models.checks import EDITABLE, check_alias, check_version_mask, clean_tags
 from services.registry.ports import AUDIT_RECORDS, MODELS, VERSIONS
 from services.registry.use_cases.save_epoch import check_project
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from fiveshot.registry.v1 import model_event_pb2 as pb
 from google.protobuf import json_format
 
-from services.registry.models import Model, ModelVersion, version_name
+from services.registry.models.names import version_name
+from services.registry.models.resources import Model, ModelVersion
 from services.registry.proto_mapping import messages
 
 Payload = (

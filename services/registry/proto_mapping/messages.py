@@ -18,16 +18,8 @@ from services.chassis.budgets import BudgetUse
 from services.chassis.http_bodies import received
 from services.chassis.listing.pages import ListRequest
 from services.chassis.requests.keys import RequestKey, digest_of_bytes
-from services.registry.models import (
-    MODEL_NAME,
-    PROJECT_NAME,
-    Lineage,
-    Model,
-    ModelFile,
-    ModelVersion,
-    NewModel,
-    version_name,
-)
+from services.registry.models.names import MODEL_NAME, PROJECT_NAME, version_name
+from services.registry.models.resources import Lineage, Model, ModelFile, ModelVersion, NewModel
 from services.registry.use_cases.import_version import ImportRequest
 from services.registry.use_cases.save_epoch import SaveRequest
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from services.chassis.errors import DataLoss, NotFound
-from services.registry.models import ModelFile, ModelVersion
+from services.registry.models.resources import ModelFile, ModelVersion
 from services.registry.ports import FileStore
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from services.chassis.errors import DomainError, NotFound
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import LATEST, ModelFile, ModelVersion, NewModel, VersionDraft, parse_version_name
+from services.registry.models.names import LATEST, parse_version_name
+from services.registry.models.resources import ModelFile, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.repositories import deleted_since

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import IO
 
 from services.chassis.logging import get_logger
-from services.registry.models import DIFFUSERS, KOHYA, PEFT, PEFT_CONFIG, ModelFile, ModelVersion
+from services.registry.models.names import DIFFUSERS, KOHYA, PEFT, PEFT_CONFIG
+from services.registry.models.resources import ModelFile, ModelVersion
 from services.registry.ports import FileStore
 from services.registry.use_cases.checked import stored_bytes
 from services.registry.use_cases.forms import adapter_config, reading, tensors, writing

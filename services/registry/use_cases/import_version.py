@@ -11,9 +11,8 @@ from services.chassis.errors import InvalidArgument, ResourceExhausted
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey, digest
 from services.chassis.uploads import chunks_of, header_of
-from services.registry.models import (
-    PEFT,
-    PEFT_CONFIG,
+from services.registry.models.names import PEFT, PEFT_CONFIG
+from services.registry.models.resources import (
     BaseModelFacts,
     EpochFile,
     Lineage,

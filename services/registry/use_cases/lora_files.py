@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.errors import InvalidArgument
-from services.registry.models import DIFFUSERS, KOHYA, PEFT
+from services.registry.models.names import DIFFUSERS, KOHYA, PEFT
 from services.registry.use_cases.finite import Finite, Place
 
 FIELD = "content"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
-from services.registry.models import CONTACT_SHEET, DIFFUSERS, KOHYA, BaseModelFacts, EpochFile, FinishedEpoch
+from services.registry.models.names import CONTACT_SHEET, DIFFUSERS, KOHYA
+from services.registry.models.resources import BaseModelFacts, EpochFile, FinishedEpoch
 
 # Licences that the hub knows by these ids; any other is named in full beside `other`.
 _HUB_LICENSES = frozenset(

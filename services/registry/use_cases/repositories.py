@@ -10,15 +10,9 @@ from services.chassis.errors import NotFound
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import (
-    MODEL_NAME,
-    PROJECT_NAME,
-    Model,
-    NewModel,
-    changed_fields,
-    check_alias,
-    clean_tags,
-)
+from services.registry.models.checks import changed_fields, check_alias, clean_tags
+from services.registry.models.names import MODEL_NAME, PROJECT_NAME
+from services.registry.models.resources import Model, NewModel
 from services.registry.ports import MODELS, FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
 

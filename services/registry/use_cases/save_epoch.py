@@ -14,16 +14,9 @@ from services.chassis.errors import (
 )
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import (
-    NUMBER_TAKEN,
-    EpochFile,
-    FinishedEpoch,
-    ModelFile,
-    ModelVersion,
-    NewModel,
-    VersionDraft,
-    parse_epoch_name,
-)
+from services.registry.models.checks import NUMBER_TAKEN
+from services.registry.models.names import parse_epoch_name
+from services.registry.models.resources import EpochFile, FinishedEpoch, ModelFile, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import EpochSource, FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
 from services.registry.use_cases.checked import checked

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 
 from services.chassis.errors import DataLoss
-from services.registry.models import KOHYA, EpochFile
+from services.registry.models.names import KOHYA
+from services.registry.models.resources import EpochFile
 
 SUFFIX = ".safetensors"
 _LENGTH = struct.Struct("<Q")

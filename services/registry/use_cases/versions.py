@@ -8,15 +8,9 @@ from services.chassis.budgets import DOWNLOADS, UNLIMITED, AtOnce
 from services.chassis.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.logging import get_logger
-from services.registry.models import (
-    KOHYA,
-    MODEL_NAME,
-    ModelFile,
-    ModelVersion,
-    check_version_delete,
-    check_version_mask,
-    parse_version_name,
-)
+from services.registry.models.checks import check_version_delete, check_version_mask
+from services.registry.models.names import KOHYA, MODEL_NAME, parse_version_name
+from services.registry.models.resources import ModelFile, ModelVersion
 from services.registry.ports import VERSIONS, FileStore, ModelStore
 from services.registry.use_cases.checked import stored_bytes
 from services.registry.use_cases.conversions import FORMS, Conversions, can_be_made

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from services.trainer.engine.evaluation import Evaluator, Example
 from services.trainer.engine.examples import copies_of, held_out_example, moved_examples, training_example
 from services.trainer.engine.families.base import Family, SamplingRequest
 from services.trainer.engine.families.fingerprint import model_fingerprint
+from services.trainer.engine.identity import identity_of
 from services.trainer.engine.initial_lora import put_in
 from services.trainer.engine.job import (
     Acceleration,
@@ -30,7 +30,6 @@ from services.trainer.engine.job import (
     PreviewImage,
     TrainJobSpec,
 )
-from services.trainer.engine.json_text import to_json
 from services.trainer.engine.latents import BucketLatents, LatentEncoder, joined_masks
 from services.trainer.engine.lora import RunningAverage, add_adapters, trained_weights
 from services.trainer.engine.metadata import RunFacts
@@ -51,29 +50,10 @@ from services.trainer.recipe.parameter_spec import InvalidParameter
 from services.trainer.recipe.phases import Phase
 from services.trainer.recipe.plan import JobPlan, PictureSize, plan_job
 from services.trainer.recipe.prompts import with_prompts
-from services.trainer.recipe.sharing import samples_of, samples_of_each
 from services.trainer.recipe.streaming import Streaming
 from services.trainer.recipe.workload import evaluation_samples
 
 THUMBNAIL_SIDE = 256
-PARAMETERS_FREE_TO_CHANGE = (
-    "num_epochs",
-    "preset",
-    "preview_prompts",
-    "preview_seeds",
-    "preview_negative_prompt",
-    "preview_steps",
-    "preview_guidance",
-)
-"""A checkpoint may be resumed with other values of these: more epochs, other pictures of the same weights."""
-PARAMETERS_SINCE_ADDED = {
-    "lr_num_cycles": 1,
-    "lr_power": 1,
-    "unmasked_weight": 0.1,
-    "preservation_weight": 0.0,
-    "preservation_class": "",
-}
-"""Checkpoints older than these were written as if they had these values, which leaves them out of the identity."""
 
 
 @dataclass(slots=True)
@@ -212,7 +192,7 @@ def prepare(spec: TrainJobSpec, hooks: Hooks, processes: Processes, warm: Warm) 
         schedule=build_schedule(optimizer, parameters, plan.steps.total_steps),
         scaler=gradient_scaler(device, parameters.mixed_precision),
     )
-    identity = _identity(spec, fingerprint, pictures, family.training_adapter.digest, regularization)
+    identity = identity_of(spec, fingerprint, pictures, family.training_adapter.digest, regularization)
     place = Place(identity)
     if spec.resume_from is not None:
         place = load_checkpoint(spec.resume_from, identity, state)
@@ -337,41 +317,6 @@ def _encode(
         buckets.append(BucketLatents(bucket.width, bucket.height, mean, std, mask, rows, extra_rows))
         report(Phase.ENCODING, done, len(pictures))
     return buckets, [held_out_example(family, encoder, pictures[number], spec.parameters) for number in plan.held_out]
-
-
-def _identity(
-    spec: TrainJobSpec,
-    fingerprint: str,
-    pictures: Sequence[Picture],
-    training_adapter: str,
-    regularization: RegularizationSet | OwnRegularization | None,
-) -> str:
-    """Digest of everything that decides the weights; a checkpoint fits a job with the same one."""
-    parameters = {
-        name: value
-        for name, value in asdict(spec.parameters).items()
-        if name not in PARAMETERS_FREE_TO_CHANGE and PARAMETERS_SINCE_ADDED.get(name) != value
-    }
-    items = [
-        (
-            picture.digest,
-            picture.item.caption,
-            samples_of(picture.item.repeats, spec.parameters),
-            picture.item.crop,
-            *([picture.mask_digest] if picture.mask_digest else []),
-        )
-        for picture in pictures
-    ]
-    initial = f"initial {spec.initial_lora.digest}" if spec.initial_lora else ""
-    parts: list[object] = [fingerprint, parameters, items, *filter(None, [training_adapter, initial])]
-    if spec.datasets:
-        words = [(dataset.trigger_word, dataset.subject) for dataset in spec.datasets]
-        of_each = [picture.item.dataset for picture in pictures]
-        parts.append([words, of_each, samples_of_each(spec.items, spec.parameters)])
-    if isinstance(regularization, OwnRegularization):
-        # Those of the base model are known by its fingerprint.
-        parts.append([regularization.digest, regularization.captions])
-    return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 def _thumbnail(picture: Picture) -> Image.Image:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from services.chassis.words import composed, places_of
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.words import replaced
 
 SEPARATOR = ", "
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|_+")
@@ -57,7 +57,19 @@ def preserved_caption(caption: str, trigger_word: str, instead: str) -> str:
     """
     if not trigger_word:
         return caption
-    return SEPARATOR.join(parts_of(re.sub(r"\s+", " ", replaced(caption, trigger_word, instead))))
+    return SEPARATOR.join(parts_of(re.sub(r"\s+", " ", _replaced(caption, trigger_word, instead))))
+
+
+def _replaced(text: str, word: str, instead: str) -> str:
+    """The composed text with `instead` in each place of the word. Where `instead` follows already, the word goes."""
+    text = composed(text)
+    pieces, at = [], 0
+    for begin, end in places_of(word, text):
+        pieces += [text[at:begin], instead]
+        rest = text[end:].lstrip()
+        first = next(places_of(instead, rest), None)
+        at = len(text) - len(rest) + first[1] if first is not None and first[0] == 0 else end
+    return "".join([*pieces, text[at:]])
 
 
 def sample_caption(caption: str, parameters: TrainingParameters, draw: random.Random) -> str:

@@ -181,14 +181,14 @@ def _weights(file: Path) -> Iterator[Finding]:
             yield broken
     except OSError as error:
         yield Finding(f"{file.name} cannot be read: {error.strerror}", "Check its permissions.")
-    except (struct.error, ValueError, AttributeError, KeyError, TypeError, IndexError):
+    except (struct.error, ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
         yield broken
 
 
 def _json(file: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -6,9 +6,9 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from services.chassis.words import has_word
 from services.trainer.recipe.parameter_spec import MAX_PREVIEWS, MAX_PROMPT_CHARACTERS
 from services.trainer.recipe.parameters import TrainingParameters
-from services.trainer.recipe.words import has_word
 from services.trainer.recipe.workload import preview_count
 
 _STOPS = frozenset(

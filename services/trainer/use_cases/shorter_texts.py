@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.chassis.words import has_word
 from services.trainer.models.base import TextSource, TrainingImage
 from services.trainer.recipe.captions import about_tokens
-from services.trainer.recipe.words import has_word
 
 _JOINED = ", "
 _STOPS = " \t\n,.;:!?、，。；：！？"

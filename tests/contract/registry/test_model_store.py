@@ -29,7 +29,7 @@ from services.chassis.sql_migrations import upgrade
 from services.registry.adapters.sql_models import SqlModelStore
 from services.registry.adapters.sql_tables import EVENTS, METADATA
 from services.registry.app import MIGRATIONS
-from services.registry.models import (
+from services.registry.models.resources import (
     LineageDataset,
     Model,
     ModelChanges,

@@ -21,7 +21,7 @@ from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.roles import Role
 from services.chassis import errors
 from services.chassis.client_interceptors import client_interceptors
-from tests.fixtures.patience import until
+from tests.fixtures.patience import scaled, until
 from tests.integration.gateway.conftest import TOKEN, Gateway
 
 NAME = "projects/acme/datasets/dogs"
@@ -184,6 +184,16 @@ async def test_json_calls(gateway: Gateway) -> None:
         assert made.json() == {"name": "projects/acme/datasets/cats", "displayName": "Cats"} | {
             key: value for key, value in made.json().items() if key not in ("name", "displayName")
         }
+
+
+async def test_a_file_that_breaks_off_is_no_whole_one_and_nobody_waits_for_the_rest(gateway: Gateway) -> None:
+    headers = {"x-api-key": gateway.key}
+    async with httpx.AsyncClient(base_url=f"http://{gateway.target}", headers=headers, timeout=scaled(30)) as http:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get(f"/v1/{NAME}/images/deleted:download")
+        whole = await http.get(f"/v1/{NAME}/images/one:download")
+        assert (len(whole.content), whole.headers["connection"]) == (3000, "close")
+        assert "connection" not in (await http.get(f"/v1/{NAME}")).headers
 
 
 async def test_raw_bodies(gateway: Gateway) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from services.chassis.errors import FailedPrecondition
-from services.registry.models import DIFFUSERS, KOHYA, PEFT
+from services.registry.models.names import DIFFUSERS, KOHYA, PEFT
 from services.registry.use_cases.forms import adapter_config, reading, tensors, writing
 from services.registry.use_cases.forms.adapter_config import AdapterConfig
 from services.trainer.engine.export import write_artifacts

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chassis.words import has_word
 from services.dataset.models.resources import DatasetFields, ImageFields, TextFrom
 from services.dataset.models.tags import Tag
-from services.dataset.models.texts import own_text, stands_in, training_text, with_trigger
+from services.dataset.models.texts import own_text, training_text, with_trigger
 
 
 @pytest.mark.parametrize(
@@ -86,61 +87,6 @@ def test_the_dataset_chooses_between_caption_and_tags(
     assert own_text(fields, text_from) == text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "sks",
-        "sks.",
-        "(sks)",
-        "“sks”",
-        "a,sks,b",
-        "sks's bowl",
-        "my-sks-dog",
-        "sks_dog",
-        "SkS!",
-        "sks在花园里",
-        "一只sks。",
-    ],
-)
-def test_a_word_is_seen_next_to_anything_but_a_letter_or_digit(text: str) -> None:
-    assert stands_in("sks", text)
-
-
-@pytest.mark.parametrize("text", ["", "sksy", "risks", "sks2", "2sks", "sksé", "s ks", "sks\u0301", "скs", "sксks"])
-def test_a_part_of_a_longer_word_is_not_the_word(text: str) -> None:
-    assert not stands_in("sks", text)
-
-
-@pytest.mark.parametrize(
-    ("word", "text", "found"),
-    [
-        ("собака", "моя Собака, во дворе", True),
-        ("собака", "собаками", False),
-        ("straße", "DIE STRASSE BEI NACHT", True),
-        ("ΣΟΦΟΣ", "ο σοφός.", False),
-        ("ΣΟΦΟΣ", "ο σοφος.", True),
-        ("café", "un cafe\u0301!", True),
-        ("cafe", "un café", False),
-        ("猫", "一只猫在花园里", True),
-        ("ねこ", "庭のねこです", True),
-        ("ネコ", "庭のネコが寝る", True),
-        ("ネコ", "ネコバスの絵", False),
-        ("แมว", "รูปแมวในสวน", True),
-        ("क", "की", False),
-        ("कुत्ता", "मेरा कुत्ता।", True),
-        ("고양이", "고양이, 정원", True),
-        ("고양이", "고양이과", False),
-        ("قط", "صورة قط، في الحديقة", True),
-        ("قط", "قطار", False),
-        ("red hat", "the Red\n hat", True),
-        ("c++", "a (c++) logo", True),
-        ("", "anything", False),
-    ],
-)
-def test_words_of_all_scripts(word: str, text: str, found: bool) -> None:
-    assert stands_in(word, text) is found
-
-
 _text = st.text(alphabet="sk Sdé.,-_猫ネコक\u0301", max_size=12)
 
 
@@ -149,4 +95,4 @@ def test_the_rule_changes_nothing_in_its_own_result(caption: str, trigger: str) 
     once = with_trigger(caption.strip(), trigger)
     assert with_trigger(once, trigger) == once
     if trigger.strip() and not unicodedata.combining(trigger.strip()[0]):
-        assert stands_in(trigger, once)
+        assert has_word(once, trigger)

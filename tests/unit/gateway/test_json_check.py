@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
+from google.protobuf.descriptor import Descriptor
 
 from gateway.envoy_edge import path_variables
 from gateway.envoy_routes import PUBLIC_SERVICES
@@ -153,7 +155,9 @@ def test_what_is_wrong_decides_the_reason_and_not_its_words(check: JsonCheck) ->
     "body",
     [b"{", b"[]", b"null", b'"x"', b"a=b", b"{'datasetID': 1}", b'{"datasetId": "a",}', b'{"datasetId": "\xff"}',
      b'{"datasetId": "a", "datasetId": "b"}', b'{"dataset": {"labels": {"a": "1", "a": "2"}}}',
-     b'{"dataset":' * 5000, '{"datasetId": "a"}'.encode("utf-16")],
+     b'{"dataset":' * 5000, b"1" * 5000, b'{"datasetId": ' + b"1" * 5000 + b"}",
+     b'{"datasetId": NaN}', b'{"datasetId": -Infinity}', b'{"datasetId": 1e999}',
+     '{"datasetId": "a"}'.encode("utf-16")],
 )  # fmt: skip
 def test_what_is_no_json_object_is_refused_before_a_parser_that_takes_more(check: JsonCheck, body: bytes) -> None:
     with pytest.raises(InvalidArgument) as wrong:
@@ -208,3 +212,30 @@ def test_every_variable_of_a_path_is_guarded(check: JsonCheck, rule: HttpRule) -
         with pytest.raises(InvalidArgument) as wrong:
             check.check(rule.verb, path, json.dumps(body).encode())
         assert wrong.value.reason == "BODY_OVERRIDES_PATH"
+
+
+def _odd_body(message: Descriptor, value: object, depth: int = 2) -> dict[str, object]:
+    """A value for each field, in the messages inside too. What the path says is left to it."""
+    inside = {
+        field.json_name: [inner] if field.is_repeated else inner
+        for field in message.fields
+        if depth and field.message_type is not None and not field.message_type.GetOptions().map_entry
+        for inner in [_odd_body(field.message_type, value, depth - 1)]
+    }
+    rest = {field.json_name: value for field in message.fields if field.name not in ("name", "parent")}
+    return rest | inside
+
+
+@pytest.mark.parametrize(
+    "value",
+    [True, 0, -1, 1.5, 1e308, 2**63, 10**400, -(10**30), "", "1", "-1", "1e400", "NaN", "\ud800", "\u00b2", "x" * 300,
+     [], [[]], [None], {}, {"": 1}, {"a": {"a": []}}],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_no_value_of_any_field_is_more_than_a_body_that_is_wrong(check: JsonCheck, value: object) -> None:
+    for rule in RULES:
+        if rule.body_message is not None:
+            path = re.sub(r"\{[^}=]*=?([^}]*)\}", lambda found: found[1].replace("*", "x") or "x", rule.template)
+            for body in (_odd_body(rule.body_message, value), {"labels": value}):
+                with suppress(InvalidArgument):
+                    check.check(rule.verb, path, json.dumps(body).encode())

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from services.chassis.errors import DeadlineExceeded, DomainError, InvalidArgument, NotFound, ResourceExhausted
-from services.registry.models import ModelVersion
+from services.registry.models.resources import ModelVersion
 from services.registry.use_cases.import_version import ImportRequest, ImportVersion
 from tests.fakes import lora_files as files
 from tests.fakes.registry import FakeEpochSource, FakeFileStore, FakeModelStore

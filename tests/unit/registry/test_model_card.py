@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import yaml
 
-from services.registry.models import LineageDataset
+from services.registry.models.resources import LineageDataset
 from services.registry.use_cases.model_card import model_card
 from tests.fakes.finished_epochs import PROMPTS, finished_epoch
 

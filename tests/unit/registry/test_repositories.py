@@ -9,7 +9,7 @@ import pytest
 from services.chassis.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.listing.pages import ListRequest, PageTokens
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import NewModel
+from services.registry.models.resources import NewModel
 from services.registry.use_cases.repositories import Repositories
 from services.registry.use_cases.save_epoch import SaveEpoch, SaveRequest
 from services.registry.use_cases.sweeping import Sweeper

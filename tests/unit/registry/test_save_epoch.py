@@ -22,7 +22,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.requests.keys import RequestKey
-from services.registry.models import FinishedEpoch, ModelVersion, NewModel, VersionDraft
+from services.registry.models.resources import FinishedEpoch, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import Admit
 from services.registry.use_cases.save_epoch import SaveEpoch, SaveRequest
 from tests.fakes.finished_epochs import EPOCH, contents, finished_epoch

@@ -60,6 +60,7 @@ def test_details_that_are_not_ours_do_not_hide_what_happened() -> None:
     strange = _failed(grpc.StatusCode.NOT_FOUND, "no such page", ("grpc-status-details-bin", b"\xff\xff"))
     error = errors.from_rpc_error(strange)
     assert (type(error), error.message) == (errors.NotFound, "no such page")
+    assert isinstance(grpc_errors.from_rpc_error(strange), domain.NotFound)
     assert type(errors.from_status(status_pb2.Status(code=999, message="x"))) is errors.Internal
 
 

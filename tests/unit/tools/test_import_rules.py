@@ -18,7 +18,7 @@ ROOTS = ("services", "gateway", "tools", "research", "benchmarks", "tests")
 HOLES = [
     ("services.trainer.use_cases.creating", "services.trainer.worker.app"),
     ("services.dataset.use_cases.datasets", "services.chassis.sql"),
-    ("services.registry.models", "services.chassis.nats_events"),
+    ("services.registry.models.resources", "services.chassis.nats_events"),
     ("services.tagger.ports", "services.chassis.grpc_client"),
     ("services.tagger.use_cases.tag_images", "onnxruntime"),
     ("services.dataset.use_cases.tags", "google"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from services.registry.models import DIFFUSERS, KOHYA
+from services.registry.models.names import DIFFUSERS, KOHYA
 from services.registry.use_cases.forms import adapter_config, module_names
 from services.registry.use_cases.forms.adapter_config import AdapterConfig
 from services.registry.use_cases.forms.refusal import cannot

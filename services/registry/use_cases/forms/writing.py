@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.registry.models import KOHYA
+from services.registry.models.names import KOHYA
 from services.registry.use_cases.forms import adapter_config, module_names
 from services.registry.use_cases.forms.reading import TEXT_ENCODER, TRANSFORMER, UNET, Layer
 from services.registry.use_cases.forms.refusal import cannot

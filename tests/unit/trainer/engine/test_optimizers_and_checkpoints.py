@@ -13,12 +13,13 @@ from torch import nn
 
 from services.trainer.engine.checkpoints import Place, TrainingState, load_checkpoint, save_checkpoint
 from services.trainer.engine.errors import EngineError
+from services.trainer.engine.identity import PARAMETERS_FREE_TO_CHANGE, PARAMETERS_SINCE_ADDED
 from services.trainer.engine.job import Hooks, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.lora import RunningAverage
 from services.trainer.engine.optimizers import build_optimizer, build_schedule, set_mode
 from services.trainer.engine.precision import gradient_scaler
-from services.trainer.engine.preparation import PARAMETERS_FREE_TO_CHANGE, PARAMETERS_SINCE_ADDED, prepare
+from services.trainer.engine.preparation import prepare
 from services.trainer.engine.processes import Processes
 from services.trainer.engine.warm import Warm
 from services.trainer.recipe.parameter_spec import InvalidParameters

@@ -1,28 +1,13 @@
-"""What the registry keeps and the rules that need nothing else. Pure."""
+"""What the registry keeps. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, refuse_all
-from services.chassis.names import ResourceName, check_etag, check_mask, etag_of
-
-LATEST = "latest"
-# Reason of a save that lost the race for its number.
-NUMBER_TAKEN = "VERSION_NUMBER_TAKEN"
-KOHYA = "kohya"
-DIFFUSERS = "diffusers"
-PEFT = "peft"
-# The settings that PEFT reads from beside such a file.
-PEFT_CONFIG = "peft-config"
-CONTACT_SHEET = "contact-sheet"
-EDITABLE = ("display_name", "description", "tags", "labels")
-
-PROJECT_NAME = ResourceName("projects/{project}")
-MODEL_NAME = ResourceName("projects/{project}/models/{model}")
-JOB_NAME = ResourceName("projects/{project}/trainingJobs/{training_job}")
+from services.chassis.names import etag_of
+from services.registry.models.names import MODEL_NAME, version_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,99 +245,4 @@ class FinishedEpoch:
             pretended=self.pretended,
             initial_lora=self.initial_lora,
             datasets=self.datasets,
-        )
-
-
-def check_number(following: int, wanted: int | None) -> int:
-    """The number that follows. Raises Aborted(VERSION_NUMBER_TAKEN) when another one is wanted."""
-    if wanted not in (None, following):
-        raise Aborted(
-            f"Version {wanted} was saved by somebody else meanwhile",
-            reason=NUMBER_TAKEN,
-            remedy="Save again; this one becomes the next version.",
-        )
-    return following
-
-
-def version_name(project: str, model_id: str, number: int) -> str:
-    """Version ids are numbers, so they do not follow the rule for ids."""
-    return f"{MODEL_NAME.format(project=project, model=model_id)}/versions/{number}"
-
-
-def parse_version_name(name: str) -> tuple[str, str, int | str]:
-    """Project, model id, and number or alias of a version's name. Raises InvalidArgument."""
-    parent, separator, selector = name.rpartition("/versions/")
-    ids = MODEL_NAME.parse(parent if separator else name)
-    return ids["project"], ids["model"], int(selector) if selector.isdecimal() else selector
-
-
-def parse_epoch_name(name: str) -> tuple[str, str, int]:
-    """Project, the training job's name and the number of an epoch's name. Raises InvalidArgument."""
-    job, separator, number = name.rpartition("/epochs/")
-    ids = JOB_NAME.parse(job if separator else name, field="epoch")
-    if not number.isdecimal():
-        raise InvalidArgument(
-            f"'{number[:20]}' is not the number of an epoch",
-            field="epoch",
-            reason="NAME_INVALID",
-            remedy="Copy the name of an epoch from the list of the job's epochs.",
-        )
-    return ids["project"], job, int(number)
-
-
-def clean_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Without the white space around each and without repeats. Raises InvalidArgument for all empty ones."""
-    stripped = [tag.strip() for tag in tags]
-    refuse_all(
-        [
-            InvalidArgument("A tag is empty", field=f"model.tags[{index}]", remedy="Leave it out, or write a word.")
-            for index, tag in enumerate(stripped)
-            if not tag
-        ]
-    )
-    return tuple(dict.fromkeys(stripped))
-
-
-def changed_fields(mask: Collection[str], given: NewModel) -> ModelChanges:
-    """The changes that an update asks for: the masked fields, or all that are set when there is no mask.
-
-    Raises InvalidArgument for a field that cannot be changed.
-    """
-    check_mask(mask, EDITABLE)
-    wanted = set(EDITABLE) if "*" in mask else set(mask) or {path for path in EDITABLE if getattr(given, path)}
-    return ModelChanges(
-        display_name=(given.display_name or given.model_id) if "display_name" in wanted else None,
-        description=given.description if "description" in wanted else None,
-        tags=given.tags if "tags" in wanted else None,
-        labels=given.labels if "labels" in wanted else None,
-    )
-
-
-def check_version_mask(mask: Collection[str]) -> None:
-    """Raises InvalidArgument for anything but the labels, which are all that can be changed of a version."""
-    check_mask(mask, ("labels",), of="a version")
-
-
-def check_version_delete(version: ModelVersion, *, etag: str, force: bool) -> None:
-    """Raises Aborted for an old etag, and FailedPrecondition(reason=VERSION_HAS_ALIASES) unless forced."""
-    check_etag(etag, version.etag)
-    named = [alias for alias in version.aliases if alias != LATEST]
-    if named and not force:
-        raise FailedPrecondition(
-            f"These aliases point at {version.name}: {', '.join(named)}",
-            field="force",
-            reason="VERSION_HAS_ALIASES",
-            remedy="Point them at another version first, or set force to remove them too.",
-            metadata={"aliases": ",".join(named)},
-        )
-
-
-def check_alias(alias: str) -> None:
-    """Raises InvalidArgument for the alias that the service keeps itself."""
-    if alias == LATEST:
-        raise InvalidArgument(
-            f"The alias '{LATEST}' always points at the newest version",
-            field="alias",
-            reason="ALIAS_RESERVED",
-            remedy="Choose another word, such as 'production'.",
         )

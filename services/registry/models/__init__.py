@@ -1,0 +1,1 @@
+"""What the registry keeps, its names and its rules."""
