@@ -94,7 +94,7 @@ test-examples: $(STAMP) $(CLIENT)/.installed ## Clients of others against a stac
 
 LANGUAGES := golang-1.19-go golang-1.19-src protoc-gen-go protoc-gen-go-grpc golang-google-protobuf-dev golang-google-grpc-dev \
     golang-google-genproto-dev golang-github-golang-protobuf-1-5-dev golang-golang-x-net-dev golang-golang-x-text-dev golang-golang-x-sys-dev \
-    protobuf-compiler libprotoc32 libprotobuf32 protobuf-compiler-grpc-java-plugin libprotobuf-java libgrpc-java libguava-java \
+    protobuf-compiler libprotoc32 libprotobuf32 libprotobuf-dev protobuf-compiler-grpc-java-plugin libprotobuf-java libgrpc-java libguava-java \
     libgeronimo-annotation-1.3-spec-java
 test-languages: $(STAMP) .languages/.fetched ## Generated Java and Go compile, with Debian 12's compilers; minutes, needs a JDK
 	$(BIN)/python -m pytest tests/languages -q -rs

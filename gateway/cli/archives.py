@@ -39,4 +39,4 @@ def export(
         raise InvalidArgument("The version was given twice", field="version", remedy="Give it once.")
     version = int(number) if number.isdecimal() else version
     found = datasets.Dataset(session.stubs, session.dataset.GetDataset(pb.GetDatasetRequest(name=name)))
-    output.saved(session, found.export(to, version=version, layout=layout, overwrite=force))
+    output.saved(session, lambda: found.export(to, version=version, layout=layout, overwrite=force))

@@ -11,6 +11,7 @@ from fiveshot.connection import default_data_folder
 from fiveshot.errors import FiveshotError
 
 from gateway.cli.session import Session
+from services.chassis.errors import DomainError
 
 _LIMIT = 200
 
@@ -46,6 +47,35 @@ jobs = _names("trainingJobs")
 models = _names("models")
 webhooks = _names("webhooks")
 base_models = _names("baseModels")
+tag_jobs = _names("tagJobs")
+preview_requests = _names("previewRequests")
+
+
+def captioners(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of the deployment's captioners."""
+    from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
+
+    session = _session(ctx)
+    try:
+        found = session.tagger.ListTaggers(tagger_service_pb2.ListTaggersRequest()).taggers
+    except (FiveshotError, OSError):
+        return []
+    finally:
+        session.close()
+    names = [each.name.rsplit("/", 1)[-1] for each in found if each.kind == tagger_pb2.Tagger.KIND_CAPTIONS]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def keys(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the API keys of the local stack."""
+    from gateway import api_keys
+    from gateway.supervisor.folder import DataFolder
+
+    try:
+        known = api_keys.load(DataFolder(_session(ctx).data).api_keys_file)
+    except (DomainError, OSError, ValueError):
+        return []
+    return [each.id for each in known if each.id.startswith(incomplete)]
 
 
 def image_files(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -134,7 +134,8 @@ def _suggested(
     found: dict[str, dataset_pb2.Crop | None] = {}
     files = {each.name: each.file_name for each in images}
     quiet = session.json or not output.err.is_terminal
-    with Progress(console=output.err, transient=True, disable=quiet) as progress:
+    looking = Progress(console=output.err, transient=True, disable=quiet)
+    with output.explained("No crop was changed."), looking as progress:
         bar = progress.add_task("looking", total=len(images))
         for start in range(0, len(images), _BATCH):
             part = [each.name for each in images[start : start + _BATCH]]

@@ -12,12 +12,15 @@ from fiveshot.sync.calls import pages
 from fiveshot.words import TEXT_FROM, chosen
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from gateway.cli import labels, lookup, output
+from gateway.cli import grouped, labels, lookup, output
 from gateway.cli.completion import datasets
 from gateway.cli.session import Session
 from gateway.cli.texts import show_texts, tell_bars
 
-app = typer.Typer(help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True)
+SETS, PICTURES, WORDS, VERSIONS = "Photo sets", "Pictures", "Tags and captions", "Frozen versions"
+app = typer.Typer(
+    cls=grouped.by(SETS, PICTURES, WORDS, VERSIONS), help="Photo sets: upload, tag, edit, freeze.", no_args_is_help=True
+)
 
 Dataset = Annotated[str, typer.Argument(help="Id or full name of the dataset.", autocompletion=datasets)]
 Filter = Annotated[str, typer.Option(help='Filter, such as: tags:"red" AND facts:"blurry"')]
@@ -25,7 +28,6 @@ Note = Annotated[str, typer.Option(help="A note to keep with the version.")]
 OrderBy = Annotated[str, typer.Option(help="Sort order, such as: create_time desc")]
 Limit = Annotated[int, typer.Option(min=0, help="Maximum number to list; 0 lists all.")]
 _TEXT_FROM_HELP = f"What is trained of a picture's words: {', '.join(TEXT_FROM)}."
-SETS, PICTURES, WORDS, VERSIONS = "Photo sets", "Pictures", "Tags and captions", "Frozen versions"
 
 
 @app.command(rich_help_panel=SETS)

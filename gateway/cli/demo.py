@@ -81,6 +81,9 @@ def demo(
     faults = Faults()
     job_parameters = parameters({"num_epochs": epochs}, set_ or [], [], faults)
     faults.refuse(lambda: None)
+    # Before minutes of training: nothing that was made could be put there.
+    out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()
     began = time.monotonic()
     story = Story()
     data = Path(tempfile.mkdtemp(prefix="fiveshot-demo-"))

@@ -16,8 +16,9 @@ from typing import Literal
 import psutil
 import typer
 from packaging.requirements import Requirement
+from rich.text import Text
 
-from gateway.cli import output
+from gateway.cli import output, tables
 from gateway.cli.session import Session
 from gateway.supervisor import servers
 from gateway.supervisor.folder import DataFolder
@@ -32,6 +33,8 @@ _NEEDED_DISK_GIB = 5
 _BINARIES: tuple[tuple[BinaryName, str], ...] = (
     ("weed", "version"), ("nats-server", "--version"), ("envoy", "--version"),
 )  # fmt: skip
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,20 @@ def doctor(ctx: typer.Context) -> None:
     if session.json:
         output.print_json({"findings": [asdict(finding) for finding in findings]})
     else:
-        marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
         for finding in findings:
-            output.out.print(f"{marks[finding.level]:<16} {finding.check:<22} {finding.found}", soft_wrap=True)
-            if finding.remedy:
-                output.out.print(f"     {'':<22} → {finding.remedy}", markup=False, soft_wrap=True)
+            _tell(finding)
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(output.FAILED)
+
+
+def _tell(finding: Finding) -> None:
+    head = Text(f"{finding.level:<6}", style=_COLOURS[finding.level]).append(f"{finding.check:<20}", style="default")
+    told = [*tables.in_lines(finding.found, output.out.width - len(head))]
+    if finding.remedy:
+        told += tables.in_lines(f"→ {finding.remedy}", output.out.width - len(head))
+    for line in told:
+        output.out.print(head.append(line, style="default"), soft_wrap=True)
+        head = Text(" " * 26)
 
 
 def _python() -> list[Finding]:
@@ -169,7 +179,7 @@ def _gpu() -> list[Finding]:
 
 
 def _base_model() -> list[Finding]:
-    spec = importlib.util.find_spec("services.trainer")
+    spec = importlib.util.find_spec("services.trainer.recipe")
     folders = list(spec.submodule_search_locations or []) if spec else []
     found = [path for folder in folders for path in (Path(folder) / "base_models").glob("*/model_index.json")]
     if found:

@@ -45,8 +45,9 @@ def list_(ctx: typer.Context, job: Job = "") -> None:
     about = session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))
     output.say(f"{output.short(name)}, all in per cent")
     output.table(verdicts.COLUMNS, verdicts.rows(found))
-    for line in verdicts.legend(found):
-        output.say(line)
+    if meanings := list(verdicts.legend(found)):
+        output.say("Every number is in per cent, and less is better.")
+        output.facts(meanings)
     if about.recommendation_reason:
         output.say(about.recommendation_reason)
     output.next_step(session, f"fiveshot models save {output.short(name)} recommended MODEL --create")
@@ -92,8 +93,7 @@ def download_(
     """Download one file of an epoch; its digest is checked."""
     session: Session = ctx.obj
     _, epoch = lookup.job_and_epoch(session, words or [])
-    saved = download_file(session, epoch, file_id, to, force=force)
-    output.saved(session, saved)
+    output.saved(session, lambda: download_file(session, epoch, file_id, to, force=force))
 
 
 @app.command()

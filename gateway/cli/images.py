@@ -51,14 +51,11 @@ def upload(
     rest = [path for path in paths if path not in zipped]
     found = find_pictures(rest, recursive=recursive, captions=captions, folder_repeats=folder_repeats)
     how = {"captions": captions, "folder_repeats": folder_repeats, "update_present": update_captions}
-    try:
+    with output.explained("What has arrived is kept. Give the same command again to upload the rest."):
         result = upload_pictures(session, name, found.pictures, update_present=update_captions)
         for path in zipped:
             with sending(session) as show:
                 found.words += upload_archive(session.stubs, name, path, result, on_progress=show, **how)
-    except KeyboardInterrupt:
-        output.note("What has arrived is kept. Give the same command again to upload the rest.")
-        raise
     found.passed_over += result.passed_over
     if session.json:
         passed = [{"path": str(each.path), "why": each.why} for each in found.passed_over]
@@ -114,7 +111,8 @@ def download_(
     own = f"{Path(record.file_name).stem}.{form}.jpg" if form else record.file_name
     sha256 = "" if form else record.sha256
     fetch = partial(session.dataset.DownloadImage, request)
-    output.saved(session, save(session.stubs.channel, fetch, to, name=own, sha256=sha256, overwrite=force))
+    stored = partial(save, session.stubs.channel, fetch, to, name=own, sha256=sha256, overwrite=force)
+    output.saved(session, stored)
 
 
 @app.command("remove-image", rich_help_panel=PICTURES)

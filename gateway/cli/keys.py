@@ -9,7 +9,7 @@ import typer
 from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound
 
 from gateway import api_keys
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.lookup import no_such
 from gateway.cli.names import nearest_id
 from gateway.cli.session import Session
@@ -17,6 +17,8 @@ from gateway.roles import Role
 from gateway.supervisor.folder import LOCAL_KEY_ID, DataFolder
 
 app = typer.Typer(help="API keys of the local stack.", no_args_is_help=True)
+
+_KNOWN = typer.Argument(help="Id of the key.", autocompletion=completion.keys)
 
 
 @app.command()
@@ -52,7 +54,7 @@ def add(
 @app.command()
 def rotate(
     ctx: typer.Context,
-    key: Annotated[str, typer.Argument(help="Id of the key.")],
+    key: Annotated[str, _KNOWN],
     overlap: Annotated[float, typer.Option(min=0, help="Hours for which the present secret stays good.")] = 24.0,
 ) -> None:
     """Give a key a new secret and print it once; its callers have the overlap to change over."""
@@ -84,7 +86,7 @@ def list_(ctx: typer.Context) -> None:
 
 
 @app.command()
-def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+def remove(ctx: typer.Context, key: Annotated[str, _KNOWN]) -> None:
     """Revoke a key; it stops working with the next call."""
     session: Session = ctx.obj
     path = _folder(session).api_keys_file

@@ -13,6 +13,7 @@ from fiveshot.errors import FailedPrecondition, FiveshotError, InvalidArgument, 
 from fiveshot.notifier.v1 import notifier_service_pb2 as notifier_api
 from fiveshot.registry.v1 import registry_service_pb2 as registry_api
 from fiveshot.sync.calls import pages
+from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 
 from gateway.cli import output
@@ -23,7 +24,10 @@ LAST = "last"
 _RECOMMENDED = ("recommended", "best")
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _EPOCH = re.compile(r"[0-9]+|recommended|best|last")
-_MISSING = re.compile(r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models)|(baseModels))/([A-Za-z0-9.-]+)")
+_MISSING = re.compile(
+    r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models|webhooks|tagJobs|previewRequests)|(baseModels))"
+    r"/([A-Za-z0-9.-]+)"
+)
 
 
 def new_id(given: str, *, field: str, kind: str) -> str:
@@ -62,6 +66,12 @@ def last_two_jobs(session: Session) -> list[str]:
             remedy="Start another one with `fiveshot train start DATASET`, and compare the two.",
         )  # fmt: skip
     return [each.name for each in reversed(found)]
+
+
+_NOUNS = {
+    "trainingJobs": "train", "models": "models", "webhooks": "webhooks", "tagJobs": "tag-jobs",
+    "previewRequests": "previews",
+}  # fmt: skip
 
 
 def epoch(session: Session, job_name: str, word: str) -> str:
@@ -178,8 +188,7 @@ def _elsewhere(collection: str, identifier: str) -> str:
     """What to do about a name that is like none that there is."""
     if collection == "datasets":
         return f"Make it with `fiveshot dataset create {identifier}`, or see `fiveshot dataset list`."
-    noun = {"trainingJobs": "train", "models": "models"}.get(collection, "base-models")
-    return f"See `fiveshot {noun} list`."
+    return f"See `fiveshot {_NOUNS.get(collection, 'base-models')} list`."
 
 
 def _known(session: Session, collection: str) -> list[str]:
@@ -201,6 +210,12 @@ def names_in(session: Session, collection: str, *, limit: int = 1000) -> list[st
     if collection == "webhooks":
         webhooks = notifier_api.ListWebhooksRequest(parent=parent)
         return [each.name for each in pages(session.notifier.ListWebhooks, webhooks, "webhooks", limit)]
+    if collection == "tagJobs":
+        tag_jobs = tagger_api.ListTagJobsRequest(parent=parent)
+        return [each.name for each in pages(session.tagger.ListTagJobs, tag_jobs, "tag_jobs", limit)]
+    if collection == "previewRequests":
+        requests = training_api.ListPreviewRequestsRequest(parent=parent)
+        return [each.name for each in pages(session.trainer.ListPreviewRequests, requests, "preview_requests", limit)]
     answer = session.trainer.ListBaseModels(training_api.ListBaseModelsRequest())
     own = training_api.ListOwnBaseModelsRequest(parent=parent)
     found = pages(session.trainer.ListOwnBaseModels, own, "base_models", limit)

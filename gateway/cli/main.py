@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -15,7 +16,6 @@ import typer
 from fiveshot import errors
 from fiveshot.connection import default_data_folder
 from fiveshot.errors import FailedPrecondition, FiveshotError, Internal, InvalidArgument
-from typer.core import TyperGroup
 
 from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, audit, preview, tags, measures, deleting, updating, own_base_models: commands of others
     archives,
@@ -52,6 +52,7 @@ from gateway.cli import (  # noqa: F401  archives, images, crops, masks, edits, 
     webhooks,
     workers,
 )
+from gateway.cli.grouped import Grouped, markup_mode
 from gateway.cli.session import Session
 from gateway.supervisor.folder import FolderBusyError
 from gateway.supervisor.run import StackError
@@ -61,10 +62,21 @@ from services.chassis.release import release
 
 _GLOBAL_OPTIONS = ("--server", "--api-key", "--project", "--ca-file", "--data")
 _GLOBAL_FLAGS = ("--json", "--trace")
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check its permissions, or choose another place."),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on that disk, or choose another place."),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR), "Check the path."),
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
 
 
-class ErrorsBecomeExitCodes(TyperGroup):
+_MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
+
+
+class ErrorsBecomeExitCodes(Grouped):
     """Runs a command; an error of the API or of the machine is one line and an exit code, never a traceback."""
+
+    panels = (_MAKE, _RUN, _REST)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes the global options from wherever they stand: `dataset list --json` is `--json dataset list`."""
@@ -110,7 +122,8 @@ class ErrorsBecomeExitCodes(TyperGroup):
             raise typer.Exit(output.OK) from error
         except OSError as error:
             text = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-            raise typer.Exit(self._tell(ctx, Internal(text, reason="SYSTEM"))) from error
+            remedy = _REMEDIES.get(error.errno or 0, "")
+            raise typer.Exit(self._tell(ctx, Internal(text, reason="SYSTEM", remedy=remedy))) from error
         except KeyboardInterrupt as error:
             output.err.print("Interrupted.")
             raise typer.Exit(output.INTERRUPTED) from error
@@ -222,7 +235,6 @@ def tell_version(ctx: typer.Context) -> None:
     output.print_json({"version": release()}) if ctx.obj.json else output.say(release())
 
 
-_MAKE, _RUN, _REST = "From photos to a model", "The stack on this machine", "Access and the rest"
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_MAKE)
 app.add_typer(train.app, name="train", rich_help_panel=_MAKE)
 app.add_typer(epochs.app, name="epochs", rich_help_panel=_MAKE)
@@ -255,6 +267,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name or a sign that the terminal's encoding lacks is no reason to end.
             stream.reconfigure(errors="backslashreplace")
+    app.rich_markup_mode = markup_mode()
     app(prog_name="fiveshot")
 
 

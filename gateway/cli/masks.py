@@ -96,7 +96,8 @@ def _suggested(
     found: dict[str, pb.SetImageMaskRequest] = {}
     by_name = {each.name: each for each in images}
     quiet = session.json or not output.err.is_terminal
-    with Progress(console=output.err, transient=True, disable=quiet) as progress:
+    looking = Progress(console=output.err, transient=True, disable=quiet)
+    with output.explained("No mask was changed."), looking as progress:
         bar = progress.add_task("looking", total=len(images))
         for start in range(0, len(images), _BATCH):
             part = [each.name for each in images[start : start + _BATCH]]

@@ -198,8 +198,8 @@ def download_(
 ) -> None:
     """Download one file of a version; its digest is checked."""
     session: Session = ctx.obj
-    saved = download_version(session, _version(session, model, version), file_id, to, force=force)
-    output.saved(session, saved)
+    wanted = _version(session, model, version)
+    output.saved(session, lambda: download_version(session, wanted, file_id, to, force=force))
 
 
 @app.command()

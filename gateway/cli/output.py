@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fiveshot import errors
 from fiveshot.transfers import Saved
@@ -19,16 +20,14 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import markup
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from gateway.cli import tables
 from services.chassis.texts import shown
 
 # What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
 _UNWRAPPED = 100_000
-# Cells; a name is not shortened below.
-_LEAST_NAME = 24
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -112,7 +111,7 @@ def say_error(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """One line on stderr that is no error."""
+    """One line on stderr that is no error; the terminal wraps it, so that a command in it can be copied."""
     err.print(escape(" ".join(text.split())), soft_wrap=True)
 
 
@@ -123,8 +122,9 @@ def next_step(session: Any, command: str) -> None:
 
 
 def say(text: str) -> None:
-    """One line on stdout, without markup."""
-    out.print(escape(text), soft_wrap=True)
+    """A sentence on stdout, without markup; in as many lines as the terminal needs, and one in a file."""
+    for line in tables.in_lines(shown(text), out.width):
+        out.print(Text(line), soft_wrap=True)
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -149,8 +149,20 @@ def print_list(key: str, items: Iterable[Message]) -> None:
     print_json({key: [to_json(item) for item in items]})
 
 
-def saved(session: Any, file: Saved) -> None:
-    """Tells of a file that was written. session: the command's."""
+@contextmanager
+def explained(text: str) -> Iterator[None]:
+    """Says what a Ctrl-C in it leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(text)
+        raise
+
+
+def saved(session: Any, write: Callable[[], Saved]) -> None:
+    """Has a file written, and tells of it. session: the command's."""
+    with explained("Nothing is kept of a file that is not whole. Give the same command again."):
+        file = write()
     if session.json:
         print_json({"path": str(file.path), "sizeBytes": file.size, "sha256": file.sha256})
     else:
@@ -158,63 +170,22 @@ def saved(session: Any, file: Saved) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Prints a table; a column that begins with `>` is set right, one with `?` goes where the terminal is too narrow.
-
-    The first column names the row and is never broken; a file's name is shortened where it takes more than half of the
-    terminal. A column in which no row has anything is left out.
-    """
-    most = max(_LEAST_NAME, out.width // 2) if columns[0] == "file" else _UNWRAPPED
-    texts = [[str(cell) for cell in row] for row in rows]
-    cells = [[escape(cell) for cell in (_in_the_middle(first, most), *more)] for first, *more in texts]
-    if not cells:
+    """Prints rows as `tables.laid_out` lays them out. The first column names the row."""
+    texts = [[shown(str(cell)) for cell in row] for row in rows]
+    if not texts:
         say("Nothing found.")
         return
-    filled = _shown(columns, cells)
-    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        if filled[number]:
-            side: Literal["left", "right"] = "right" if ">" in column[:2] else "left"
-            grid.add_column(column.lstrip(">?"), justify=side, overflow="fold", no_wrap=number == 0)
-    for row in cells:
-        grid.add_row(*(cell for cell, has in zip(row, filled, strict=True) if has))
-    out.print(grid)
-
-
-def _in_the_middle(text: str, most: int) -> str:
-    """The text with its middle left out where it is wider than so many cells: the end of a file's name tells most."""
-    if cell_len(text) <= most:
-        return text
-    head, tail = set_cell_size(text, most // 2), text[-1:]
-    while cell_len(head) + cell_len(tail) + 2 <= most:
-        tail = text[-len(tail) - 1 :]
-    return f"{head.rstrip()}…{tail}"
-
-
-def _shown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[bool]:
-    """Which columns have something, and fit: those with a `?` go, the last one first, while the others lack room."""
-    filled = [any(row[number] for row in cells) for number in range(len(columns))]
-    widths = [
-        max(cell_len(column.lstrip(">?")), *(cell_len(row[number]) for row in cells))
-        for number, column in enumerate(columns)
-    ]
-    for number in reversed(range(len(columns))):
-        wanted = [width + 2 for width, has in zip(widths, filled, strict=True) if has]
-        if sum(wanted) - 2 > out.width and filled[number] and columns[number].startswith("?"):
-            filled[number] = False
-    return filled
+    for part in tables.laid_out(columns, texts, out.width, title=title):
+        out.print(part, overflow="ignore", crop=False)
 
 
 def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
     """Prints name and value lines; empty values are left out."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        if value not in ("", None):
-            grid.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))
+    found = [(shown(name), shown(str(value))) for name, value in pairs if value not in ("", None)]
     if title:
         out.print(f"[bold]{escape(title)}[/]")
-    out.print(grid)
+    for line in tables.named(found, out.width):
+        out.print(line, overflow="ignore", crop=False, no_wrap=True)
 
 
 def short(name: str) -> str:

@@ -40,7 +40,8 @@ def upload(
     if not file.is_file():
         raise NotFound(f"There is no file {file}", field="file_name", remedy="Check the path.")
     identifier = lookup.new_id(name, field="base_model_id", kind="base model")
-    with sending(session) as show:
+    left = "What has arrived is kept. Give the same command again to go on where it broke off."
+    with output.explained(left), sending(session) as show:
         made = OwnBaseModels(session.stubs).upload(
             file, identifier, license=licence, display_name=display_name, description=description,
             based_on=based_on, labels=labels.parsed(label), on_progress=show,
@@ -49,7 +50,8 @@ def upload(
         output.say(f"Uploaded {file.name} as {made.name}. A worker checks it now.")
         if made.message.held_back:
             output.note(f"The check waits. {made.message.held_back}")
-    done = made.wait() if wait else made
+    with output.explained(f"The check goes on. See: fiveshot base-models show {made.id}"):
+        done = made.wait() if wait else made
     if session.json:
         output.print_json(done.message)
         return

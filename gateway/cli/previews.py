@@ -12,13 +12,16 @@ from fiveshot.sync.previews import PreviewRequests
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
 from gateway.cli import output
+from gateway.cli.completion import preview_requests
 from gateway.cli.session import Session
 from gateway.cli.sheets import check_sheet, save_sheet
 from gateway.cli.trying import sheet_of
 
 app = typer.Typer(help="Preview requests of the last day: list, draw again, cancel, delete.", no_args_is_help=True)
 
-Request = Annotated[str, typer.Argument(help="Id or full name of the preview request.")]
+Request = Annotated[
+    str, typer.Argument(help="Id or full name of the preview request.", autocompletion=preview_requests)
+]
 
 
 @app.command("list")

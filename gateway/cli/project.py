@@ -65,10 +65,11 @@ def purge(
     kinds = _kinds(session)
     counts = {kind.key: len(kind.names) for kind in kinds}
     if yes:
-        _end_work(session)
-        for kind in kinds:
-            for name in kind.names:
-                _unless_gone(lambda kind=kind, name=name: kind.delete(name))  # type: ignore[misc]
+        with output.explained("What is deleted so far stays so. Give the same command again to delete the rest."):
+            _end_work(session)
+            for kind in kinds:
+                for name in kind.names:
+                    _unless_gone(lambda kind=kind, name=name: kind.delete(name))  # type: ignore[misc]
     if session.json:
         output.print_json({"project": session.parent, "deleted": yes, "counts": counts})
         return

@@ -14,11 +14,17 @@ def main() -> None:
     # Late, because everything is loaded by it.
     from gateway.cli.main import main as run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run()
+    except KeyboardInterrupt:
+        # No command had begun: one that has explains itself.
+        _leave(signal.SIGINT, None)
+    finally:
+        signal.signal(signal.SIGINT, _leave)
 
 
 def _leave(number: int, frame: object) -> None:
-    """Nothing has been begun yet. An exception would come up in the middle of some module that is being loaded."""
+    """Nothing is at work. An exception would come up in the middle of some module that is loaded or put away."""
     os.write(2, b"Interrupted.\n")
     os._exit(_INTERRUPTED)

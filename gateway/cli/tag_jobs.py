@@ -11,11 +11,14 @@ from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as pb
 
 from gateway.cli import output, tagging
+from gateway.cli.completion import tag_jobs
 from gateway.cli.session import Session
 
 app = typer.Typer(help="Runs of a tagger or captioner: follow, cancel, repeat what failed.", no_args_is_help=True)
 
-Job = Annotated[str, typer.Argument(help="Id or full name of the tag job; the last when left out.")]
+Job = Annotated[
+    str, typer.Argument(help="Id or full name of the tag job; the last when left out.", autocompletion=tag_jobs)
+]
 _LAST = "last"
 
 
@@ -74,7 +77,10 @@ def retry(ctx: typer.Context, job: Job = "") -> None:
 
 
 @app.command()
-def delete(ctx: typer.Context, job: Annotated[str, typer.Argument(help="Id or full name of the tag job.")]) -> None:
+def delete(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(help="Id or full name of the tag job.", autocompletion=tag_jobs)],
+) -> None:
     """Delete a tag job that has ended; what it has written stays."""
     session: Session = ctx.obj
     name = session.name("tagJobs", job)

@@ -12,6 +12,7 @@ from fiveshot.errors import InvalidArgument
 from fiveshot.sync.calls import pages
 
 from gateway.cli import labels, lookup, output
+from gateway.cli.completion import captioners
 from gateway.cli.dataset import WORDS, Dataset, Filter, app
 from gateway.cli.session import Session
 from gateway.cli.tagging import caption_options, run_tag_job, suggested_subject
@@ -34,7 +35,9 @@ def tag(
     prepend: Annotated[list[str] | None, typer.Option(help="Label to put first; repeatable.")] = None,
     trigger: Annotated[bool, typer.Option(help="Put the dataset's trigger word and subject first.")] = True,
     mode: Annotated[str, typer.Option(help="skip, append or overwrite-auto.")] = "append",
-    captioner: Annotated[str, typer.Option(help="Write captions with this captioner instead of tags.")] = "",
+    captioner: Annotated[
+        str, typer.Option(help="Write captions with this captioner instead of tags.", autocompletion=captioners)
+    ] = "",
     purpose: Annotated[str, typer.Option(help="What the captions are for: thing, person or style.")] = "thing",
     subject: Annotated[str, typer.Option(help="What captions name, such as dog; default: the dataset's subject.")] = "",
     avoid: Annotated[list[str] | None, typer.Option(help="Word that no caption may hold; repeatable.")] = None,

@@ -12,7 +12,7 @@ from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 
-from gateway.cli import estimates, labels, lookup, mixes, output
+from gateway.cli import estimates, grouped, labels, lookup, mixes, output
 from gateway.cli import watch as watching
 from gateway.cli.base_models import base_model_name, tell_unavailable
 from gateway.cli.completion import base_models, jobs, models
@@ -20,7 +20,10 @@ from gateway.cli.faults import Faults
 from gateway.cli.parameters import parameters
 from gateway.cli.session import Session
 
-app = typer.Typer(help="Training jobs: start, follow, steer.", no_args_is_help=True)
+START, FOLLOW, STEER = "Start", "Follow", "Steer"
+app = typer.Typer(
+    cls=grouped.by(START, FOLLOW, STEER), help="Training jobs: start, follow, steer.", no_args_is_help=True
+)
 
 Job = Annotated[
     str, typer.Argument(help="Id or full name of the training job; the last job when empty.", autocompletion=jobs)
@@ -51,7 +54,6 @@ Resolution = Annotated[int | None, typer.Option(help="Pixels per side.")]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="Preview prompt; repeatable, up to eight.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other parameter, NAME=VALUE; repeatable.")]
-START, FOLLOW, STEER = "Start", "Follow", "Steer"
 
 
 @app.command(rich_help_panel=START)

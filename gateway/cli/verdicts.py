@@ -36,20 +36,19 @@ def in_words(epoch: Epoch) -> str:
     return ", ".join(f"{name} {text}" for name, text in measures(epoch).items() if text)
 
 
-def legend(epochs: Sequence[Epoch]) -> Iterator[str]:
-    """What each column that has numbers means, a line each. Less is better in all of them."""
+def legend(epochs: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+    """Each column that has numbers, and what they mean. Less is better in all of them."""
     found = [each.evaluation for each in epochs if each.HasField("evaluation")]
     if not found:
         return
-    yield "Every number is in per cent, and less is better."
     if any(each.HasField("photo_error") for each in found):
-        yield "photos    what is left of the base model's error on your photos"
+        yield "photos", "what is left of the base model's error on your photos"
     if any(each.HasField("held_out_loss") for each in found):
-        yield "unseen    the same on a photo that is kept out of training"
+        yield "unseen", "the same on a photo that is kept out of training"
     elif any(each.HasField("unseen_error") for each in found):
-        yield "unseen    the same on your photos mirrored, nearer and farther; it rises when they are learnt by heart"
-    yield "drift     how far prompts that have nothing to do with your photos have moved; from 5 on it shows"
-    yield f"likeness  of a preview to the nearest training photo; from {100 * _COPY:.0f} on it is a copy"
+        yield "unseen", "the same on your photos mirrored, nearer and farther; it rises when they are learnt by heart"
+    yield "drift", "how far prompts that have nothing to do with your photos have moved; from 5 on it shows"
+    yield "likeness", f"of a preview to the nearest training photo; from {100 * _COPY:.0f} on it is a copy"
 
 
 def verdicts(epochs: Sequence[Epoch]) -> list[str]:

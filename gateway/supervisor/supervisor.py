@@ -80,7 +80,8 @@ class Supervisor:
 
     async def _all_ready(self, lives: Sequence[asyncio.Task[None]]) -> str:
         """Empty once every process is ready; otherwise why the start is given up."""
-        ready = asyncio.ensure_future(asyncio.gather(*(child.became_ready.wait() for child in self._children)))
+        # A task: a gathered future that is cancelled complains to whoever pressed Ctrl-C.
+        ready = asyncio.create_task(self._each_ready())
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 # A life ends before stop() only when the process kept dying.
@@ -97,6 +98,10 @@ class Supervisor:
         first = failed[0]
         log = Path(first.state.log)
         return f"{first.spec.name} {first.state.message}: {last_words(log)} (see {log})"
+
+    async def _each_ready(self) -> None:
+        for child in self._children:
+            await child.became_ready.wait()
 
     async def _stop_all(self) -> None:
         for stage in reversed(self._stages):

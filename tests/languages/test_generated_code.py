@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import grpc_tools
 import pytest
 
 from tests.fixtures.processes import finished
@@ -41,8 +40,8 @@ def _run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) 
 
 
 def _protoc(*arguments: str) -> None:
-    well_known = Path(grpc_tools.__file__).parent / "_proto"
-    _run(USR / "bin" / "protoc", "-I.", f"-I{well_known}", *arguments, cwd=PROTOS)
+    # It brings the well-known types along, in the folder beside its own.
+    _run(USR / "bin" / "protoc", "-I.", *arguments, cwd=PROTOS)
 
 
 @pytest.mark.skipif(shutil.which("javac") is None, reason="there is no JDK here")

@@ -77,8 +77,10 @@ class ParameterSpec:
         if isinstance(checked, bool):
             if self.choices and str(checked).lower() not in self.choices:
                 raise InvalidParameter(self.name, f"must be {', '.join(self.choices)} for this base model")
+        elif checked and self.choices == ("",):
+            raise InvalidParameter(self.name, f"{checked!r} cannot be chosen: this base model has none")
         elif self.choices and checked not in self.choices:
-            raise InvalidParameter(self.name, f"{checked!r} is not one of {', '.join(self.choices)}")
+            raise InvalidParameter(self.name, f"{checked!r} is not one of {', '.join(filter(None, self.choices))}")
         return checked
 
     def _typed(self, value: object) -> ParameterValue:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from fiveshot import errors
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.notifier.v1 import notifier_service_pb2, webhook_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
-from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
+from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, training_service_pb2
 
 from gateway.cli import lookup
 from gateway.cli.names import nearest_id
@@ -48,13 +50,24 @@ class _Server:
         datasets = [dataset_pb2.Dataset(name="projects/p/datasets/cat")]
         return dataset_service_pb2.ListDatasetsResponse(datasets=datasets)
 
+    def ListWebhooks(self, request: Any) -> Any:
+        webhooks = [webhook_pb2.Webhook(name="projects/p/webhooks/hook")]
+        return notifier_service_pb2.ListWebhooksResponse(webhooks=webhooks)
+
+    def ListTagJobs(self, request: Any) -> Any:
+        return tagger_service_pb2.ListTagJobsResponse(tag_jobs=[tagger_pb2.TagJob(name="projects/p/tagJobs/tag-01n")])
+
+    def ListPreviewRequests(self, request: Any) -> Any:
+        found = [preview_request_pb2.PreviewRequest(name="projects/p/previewRequests/try-01n")]
+        return training_service_pb2.ListPreviewRequestsResponse(preview_requests=found)
+
     def ListModels(self, request: Any) -> Any:
         return registry_service_pb2.ListModelsResponse(models=[model_pb2.Model(name="projects/p/models/my-cat")])
 
 
 def _session(**facts: Any) -> Session:
     session, server = Session(project="p"), _Server(**facts)
-    session.__dict__.update(trainer=server, dataset=server, registry=server)
+    session.__dict__.update(trainer=server, dataset=server, registry=server, notifier=server, tagger=server)
     return session
 
 
@@ -139,7 +152,14 @@ def test_no_id_is_offered_of_which_no_letter_was_typed(given: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("datasets/cta", "cat"), ("models/mycat", "my-cat"), ("trainingJobs/jb-1", "job-1 or job-2")],
+    [
+        ("datasets/cta", "cat"),
+        ("models/mycat", "my-cat"),
+        ("trainingJobs/jb-1", "job-1 or job-2"),
+        ("webhooks/hok", "hook"),
+        ("tagJobs/tag-01m", "tag-01n"),
+        ("previewRequests/try-01m", "try-01n"),
+    ],
 )
 def test_what_was_meant_is_said_when_a_name_is_not_found(name: str, near: str) -> None:
     missing = errors.NotFound(f"projects/p/{name} does not exist", field="name", remedy="Check it.")
@@ -154,6 +174,8 @@ def test_where_nothing_is_like_it_the_list_is_named_and_other_errors_stay_as_the
     )
     job = errors.NotFound("projects/p/trainingJobs/zebra does not exist")
     assert lookup.with_suggestion(_session(), job).remedy == "See `fiveshot train list`."
+    tagging = errors.NotFound("There is no tag job projects/p/tagJobs/zebra")
+    assert lookup.with_suggestion(_session(), tagging).remedy == "See `fiveshot tag-jobs list`."
     below = errors.NotFound("projects/p/models/my-cat/versions/1 has no file 'x'", remedy="It has kohya.")
     assert lookup.with_suggestion(_session(), below) is below
     other = errors.InvalidArgument("projects/p/datasets/cta is wrong")

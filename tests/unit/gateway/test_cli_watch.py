@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_service_pb2
+from fiveshot.trainer.v1 import preview_request_pb2, training_event_pb2, training_job_pb2, training_service_pb2
 from fiveshot.words import TEXT_FROM
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gateway import api_keys
 from gateway.cli import compare, output, texts, verdicts, watch
 from gateway.cli.main import app
 from gateway.cli.session import Session
 from gateway.cli.tags import unknown_labels
+from gateway.supervisor.folder import DataFolder
 
 JOB = "projects/default/trainingJobs/job-1"
 
@@ -95,6 +97,18 @@ class _InterruptedTagger:
     def TagImages(self, request: Any) -> Any:
         raise KeyboardInterrupt
 
+    def SuggestCrops(self, request: Any, timeout: float) -> Any:
+        raise KeyboardInterrupt
+
+    def SuggestMasks(self, request: Any, timeout: float) -> Any:
+        raise KeyboardInterrupt
+
+
+class _Datasets:
+    def ListImages(self, request: Any) -> Any:
+        images = [dataset_pb2.Image(name=f"{request.parent}/images/img-1", file_name="a.jpg")]
+        return dataset_service_pb2.ListImagesResponse(images=images)
+
 
 class _InterruptedStart:
     def CreateTrainingJob(self, request: Any) -> Any:
@@ -108,16 +122,28 @@ class _InterruptedStart:
                             "End it: fiveshot tag-jobs cancel tag-1."]),
         ("dataset tag cat", ["Whether the job was queued is not known. See: fiveshot tag-jobs list", "Interrupted."]),
         ("train start cat", ["Whether the job was queued is not known. See: fiveshot train list", "Interrupted."]),
+        ("dataset mask cat --auto", ["No mask was changed.", "Interrupted."]),
     ],
 )  # fmt: skip
 def test_ctrl_c_says_what_goes_on_or_how_to_find_out(
     monkeypatch: pytest.MonkeyPatch, command: str, told: list[str]
 ) -> None:
     channel = SimpleNamespace(resumed=lambda start: start())
-    stubs = SimpleNamespace(trainer=_InterruptedStart(), tagger=_InterruptedTagger(), channel=channel)
+    stubs = SimpleNamespace(
+        trainer=_InterruptedStart(), tagger=_InterruptedTagger(), dataset=_Datasets(), channel=channel
+    )
     monkeypatch.setattr(Session, "stubs", stubs)
     done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", *command.split()], prog_name="fiveshot")
     assert (done.exit_code, done.stderr.splitlines()) == (output.INTERRUPTED, told)
+
+
+def test_ctrl_c_in_a_download_says_that_nothing_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        output.saved(None, write)
+    assert capsys.readouterr().err == "Nothing is kept of a file that is not whole. Give the same command again.\n"
 
 
 def _epochs(*measured: tuple[float, float, float], recommended: int) -> list[training_job_pb2.Epoch]:
@@ -146,8 +172,7 @@ def test_epochs_stand_on_one_scale_with_a_verdict_in_words() -> None:
         ("3", "58", "61", "1.2", "60", "hardly better"),
         ("4", "40", "75", "1.2", "96", "photos learnt by heart; a preview is a copy of a photo"),
     ]
-    legend = list(verdicts.legend(epochs))
-    assert [line.split("  ")[0] for line in legend[1:]] == ["photos", "unseen", "drift", "likeness"]
+    assert [name for name, _ in verdicts.legend(epochs)] == ["photos", "unseen", "drift", "likeness"]
 
 
 def test_the_same_numbers_stand_wherever_an_epoch_is_shown() -> None:
@@ -249,3 +274,36 @@ def test_completion_gives_nothing_where_no_server_is(tmp_path: Path) -> None:
     context: Any = SimpleNamespace(find_root=lambda: root, params={"dataset": "cat"})
     assert completion.datasets(context, "") == []
     assert completion.image_files(context, "") == []
+    assert completion.captioners(context, "") == []
+    assert completion.keys(context, "") == []
+
+
+def test_completion_knows_keys_jobs_of_taggers_preview_requests_and_captioners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway.cli import completion
+
+    class Server:
+        def ListTagJobs(self, request: Any) -> Any:
+            return tagger_service_pb2.ListTagJobsResponse(tag_jobs=[tagger_pb2.TagJob(name="projects/p/tagJobs/tag-1")])
+
+        def ListPreviewRequests(self, request: Any) -> Any:
+            found = [preview_request_pb2.PreviewRequest(name="projects/p/previewRequests/try-1")]
+            return training_service_pb2.ListPreviewRequestsResponse(preview_requests=found)
+
+        def ListTaggers(self, request: Any) -> Any:
+            kinds = {"taggers/qwen": tagger_pb2.Tagger.KIND_CAPTIONS, "taggers/photo": tagger_pb2.Tagger.KIND_TAGS}
+            taggers = [tagger_pb2.Tagger(name=name, kind=kind) for name, kind in kinds.items()]
+            return tagger_service_pb2.ListTaggersResponse(taggers=taggers)
+
+    channel = SimpleNamespace(endpoint=SimpleNamespace(parent="projects/p"), close=lambda: None)
+    stubs = SimpleNamespace(tagger=Server(), trainer=Server(), channel=channel, close=lambda: None)
+    monkeypatch.setattr(Session, "stubs", stubs)
+    folder = DataFolder(tmp_path)
+    folder.api_keys_file.parent.mkdir(parents=True, exist_ok=True)
+    api_keys.save(folder.api_keys_file, [api_keys.ApiKey("ci", api_keys.digest("fs_secret"), ("p",))])
+    root: Any = SimpleNamespace(params={"data": str(tmp_path), "server": "127.0.0.1:1"})
+    context: Any = SimpleNamespace(find_root=lambda: root, params={})
+    asked = (completion.tag_jobs, completion.preview_requests, completion.captioners, completion.keys)
+    assert [complete(context, "") for complete in asked] == [["tag-1"], ["try-1"], ["qwen"], ["ci"]]
+    assert completion.tag_jobs(context, "job") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -109,6 +110,8 @@ async def test_a_child_that_ignores_sigterm_is_killed(folder: DataFolder) -> Non
 
 
 async def test_a_stop_during_the_start_is_clean(folder: DataFolder) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     never = describe(folder, "never", "import time; time.sleep(600)")
     supervisor = Supervisor(folder, [[never]], server="", listen=Log())
     running = asyncio.create_task(supervisor.run())
@@ -118,6 +121,8 @@ async def test_a_stop_during_the_start_is_clean(folder: DataFolder) -> None:
     async with within():
         assert await running == 0
     assert not psutil.pid_exists(pid)
+    gc.collect()
+    assert told == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PR_SET_PDEATHSIG exists on Linux only")
