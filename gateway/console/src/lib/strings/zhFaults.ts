@@ -152,6 +152,7 @@ export const faults: Record<string, [string, string]> = {
   STORAGE_UNAVAILABLE: ['存储暂时没有应答', '请稍后重试。'],
   TAGGER_AND_CAPTIONER: ['打标和描述不能同时进行', '请分两次进行。'],
   TAGGER_FAULTY: ['打标器出了故障', '请换一个打标器，或告诉运维人员。'],
+  TAGGER_MODEL_UNUSABLE: ['打标器的模型无法使用', '请换一个打标器，并请运维人员检查它的文件。'],
   TAGGER_NOT_FOUND: ['没有这个打标器', '请刷新后重新选择。'],
   TAGGER_WRITES_CAPTIONS: ['它写的是描述，不是标签', '请作为描述模型使用。'],
   TAG_JOB_ACTIVE: ['打标还在进行', '请等它结束。'],
