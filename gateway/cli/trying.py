@@ -63,6 +63,9 @@ def try_epochs(
     """Draw epochs of a job with prompts of your own, at several strengths, on one sheet. Ctrl-C cancels it."""
     session: Session = ctx.obj
     check_sheet(out, force=force)
+    if not which and _EPOCHS.fullmatch(job):
+        # As `models save` and `epochs list` are told: an epoch of the last job.
+        job, which = "", job
     name = lookup.job(session, job)
     if now and which:
         raise InvalidArgument("--now and --epochs exclude each other", field="epochs", remedy="Leave one of them out.")

@@ -35,10 +35,21 @@ def _failed(code: grpc.StatusCode, details: str, *trailers: tuple[str, str | byt
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailers), details, "")
 
 
-@pytest.mark.parametrize("details", ["failed to connect to all addresses", "errors resolving nonsense: [x]"])
-def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str) -> None:
+_LAST = "failed to connect to all addresses; last error: UNKNOWN: "
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ("failed to connect to all addresses", "The server does not answer"),
+        ("errors resolving nonsense: [x]", "The server does not answer"),
+        (f"{_LAST}ipv4:127.0.0.1:1: Failed to connect", "The server at 127.0.0.1, port 1, does not answer"),
+        (f"{_LAST}ipv6:%5B::1%5D:7437: Failed to connect", "The server at ::1, port 7437, does not answer"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str, message: str) -> None:
     error = errors.from_rpc_error(_failed(grpc.StatusCode.UNAVAILABLE, details))
-    assert (error.reason, error.message) == ("NO_CONNECTION", "The server does not answer")
+    assert (error.reason, error.message) == ("NO_CONNECTION", message)
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])

@@ -6,6 +6,7 @@ a failure of the connection itself has none of these and becomes the class of it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 _REMEDY_KEY = "remedy"
 _NO_CONNECTION = ("failed to connect", "errors resolving", "dns resolution failed")
+_ADDRESS = re.compile(r"ipv[46]:(?:%5B)?([0-9a-fA-F.:]+?)(?:%5D)?:([0-9]+): ")
 BROKEN_OFF = "Internal error from Core"
 """What grpc.aio says, as an INTERNAL of its own, when a call ended while its messages were still written: the line
 broke, or a refusal was not read any more (https://github.com/grpc/grpc/issues/36066)."""
@@ -279,5 +281,7 @@ def from_rpc_error(error: grpc.RpcError) -> FiveshotError:
     message = (failed.details() or "").strip() or f"The call failed with {code}"
     kind, remedy, reason = _CLASSES.get(code, Internal), _CONNECTION_REMEDIES.get(code, ""), ""
     if kind is Unavailable and message.lower().startswith(_NO_CONNECTION):
-        message, reason = "The server does not answer", "NO_CONNECTION"
+        tried = _ADDRESS.search(message)
+        where = f" at {tried[1]}, port {tried[2]}," if tried else ""
+        message, reason = f"The server{where} does not answer", "NO_CONNECTION"
     return kind(message, reason=reason, remedy=remedy, request_id=request_id)
