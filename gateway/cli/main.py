@@ -99,6 +99,9 @@ class ErrorsBecomeExitCodes(Grouped):
                 output.say_error(f"{_sentence(error)} See `{_command(error)} --help`.")
         except typer.Abort:
             code = output.INTERRUPTED
+        except SystemExit:
+            # So ends a help whose reader has gone, as `head` does; a command's own output sees `invoke`.
+            code = output.OK
         sys.exit(code if isinstance(code, int) else output.OK)
 
     def invoke(self, ctx: Any) -> Any:

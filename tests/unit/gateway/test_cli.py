@@ -329,6 +329,13 @@ def test_a_terminal_without_the_signs_of_the_help_still_shows_it() -> None:
     assert "epochs \\xd7 previews" in done.stdout
 
 
+def test_a_help_whose_reader_has_gone_ends_in_peace() -> None:
+    nobody_reads = "import os, sys; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)"
+    help_of = "sys.argv = ['fiveshot', 'train', '--help']; from gateway.cli.start import main; main()"
+    done = finished([sys.executable, "-c", f"{nobody_reads}; {help_of}"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_contact_sheet_shows_rows_beside_the_training_pictures() -> None:
     red, blue = _png("red"), _png("blue")
     rows = [pictures.SheetRow(f"epoch {n}", "loss 0.1", [red] * 3, highlighted=n == 2) for n in (1, 2)]
