@@ -9,6 +9,8 @@ import pytest
 
 # Read by torch's thread pool when it loads: threads that spin while they wait make a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Set in pytest's own worker processes; a command line would fold its sentences, which it leaves whole in a file.
+os.environ.pop("COLUMNS", None)
 
 pytest_plugins = [
     "tests.fixtures.postgres",

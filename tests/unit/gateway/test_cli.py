@@ -35,12 +35,9 @@ def _run(*arguments: str, data: Path) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT", "FIVESHOT_DATA", "COLUMNS"):
+def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT", "FIVESHOT_DATA"):
         monkeypatch.delenv(name, raising=False)
-    # Of the width that pytest's own processes give theirs when they are imported.
-    monkeypatch.setattr(output, "out", output.console())
-    monkeypatch.setattr(output, "err", output.console(stderr=True))
 
 
 @pytest.mark.parametrize(
