@@ -38,7 +38,8 @@ class S3Artifacts:
         for file in files:
             try:
                 size = (await self._store.stat(file.object_key)).size_bytes
-            except NotFound:
+            except (NotFound, ValueError):
+                # What is no key at all, such as `a/../b`, holds nothing either.
                 size = -1
             if size != file.size_bytes:
                 raise FailedPrecondition(

@@ -85,9 +85,11 @@ async def test_an_epoch_whose_files_are_not_stored_is_refused(trainer: Trainer, 
     assert held is not None
     report = await worker.epoch_report(held, 1)
     await trainer.objects.delete(report.epoch.files[0].object_key)
-    with pytest.raises(FailedPrecondition) as refused:
-        await worker.report(report)
-    assert refused.value.reason == "FILE_MISSING"
+    for ending in ("", "/../elsewhere"):
+        report.epoch.files[0].object_key += ending
+        with pytest.raises(FailedPrecondition) as refused:
+            await worker.report(report)
+        assert refused.value.reason == "FILE_MISSING"
     assert (await trainer.get(held.job.name)).epochs_completed == 0
 
 
