@@ -43,6 +43,7 @@ def save(
     description: Annotated[str, typer.Option(help="A note to keep with the version.")] = "",
     alias: Annotated[list[str] | None, typer.Option(help="Alias for the new version; repeatable.")] = None,
     label: labels.Label = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the card that it would have; keep nothing.")] = False,
 ) -> None:
     """Keep one epoch as the next version of a model."""
     session: Session = ctx.obj
@@ -58,9 +59,17 @@ def save(
         description=description,
         aliases=alias or [],
         labels=labels.parsed(label),
+        validate_only=dry_run,
     )
     version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
-    output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
+    if session.json:
+        output.print_json(version)
+    elif dry_run:
+        print(version.model_card, end="")
+    else:
+        output.say(f"Saved {epoch} as {version.name}.")
+    if dry_run:
+        return
     output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
 
 

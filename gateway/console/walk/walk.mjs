@@ -210,6 +210,8 @@ await run(async () => {
   await page.getByRole('link', { name: 'Keep', exact: true }).first().click()
 
   await page.getByLabel('Name of the model').fill('Moss')
+  await page.getByText('Model card', { exact: true }).click()
+  await page.getByText('# Moss').waitFor()
   await look('keep')
   await page.getByRole('button', { name: 'Keep this epoch' }).click()
   await page.getByText('The files are checked').waitFor()

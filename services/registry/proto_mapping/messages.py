@@ -97,6 +97,7 @@ def save_request(request: service_pb.SaveEpochRequest) -> SaveRequest:
         aliases=tuple(request.aliases),
         key=request_key(request),
         labels=dict(request.labels),
+        validate_only=request.validate_only,
     )
 
 

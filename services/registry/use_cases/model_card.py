@@ -213,7 +213,9 @@ def _datasets(epoch: FinishedEpoch) -> list[tuple[str, str]]:
 
 
 def _files(files: Sequence[EpochFile]) -> str:
-    rows = [(f"`{file.file_name}`", file.file_id, str(file.size_bytes), f"`{file.sha256}`") for file in files]
+    # Of a version that is only planned not all is known.
+    known = [(str(file.size_bytes), f"`{file.sha256}`") if file.sha256 else ("", "") for file in files]
+    rows = [(f"`{file.file_name}`", file.file_id, *rest) for file, rest in zip(files, known, strict=True)]
     return _table("Files", ("file", "form", "bytes", "SHA-256"), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from services.chassis import names
 from services.chassis.errors import (
@@ -15,7 +16,7 @@ from services.chassis.errors import (
 from services.chassis.logging import get_logger
 from services.chassis.requests.keys import RequestKey
 from services.registry.models.checks import NUMBER_TAKEN
-from services.registry.models.names import parse_epoch_name
+from services.registry.models.names import LATEST, parse_epoch_name
 from services.registry.models.resources import EpochFile, FinishedEpoch, ModelFile, ModelVersion, NewModel, VersionDraft
 from services.registry.ports import EpochSource, FileStore, ModelStore
 from services.registry.use_cases.budgeting import KeepBudgets
@@ -31,7 +32,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class SaveRequest:
-    """What to keep and where. display_name is used only when the model is made."""
+    """What to keep and where. display_name is used only when the model is made; validate_only keeps nothing."""
 
     project: str
     epoch: str
@@ -42,6 +43,7 @@ class SaveRequest:
     aliases: tuple[str, ...]
     key: RequestKey
     labels: Mapping[str, str] = field(default_factory=dict)
+    validate_only: bool = False
 
 
 class SaveEpoch:
@@ -73,13 +75,15 @@ class SaveEpoch:
         recorded), Aborted (too many saves into one model at once). Nothing is kept then, neither rows nor files.
         """
         project = check_project(request.project, request.epoch)
-        earlier = await self._store.recall(request.key)
+        earlier = None if request.validate_only else await self._store.recall(request.key)
         if earlier is not None:
             return await self._commits.repeated(earlier)
         await self._commits.target(self._model(request), create=request.create_model)
         await self._commits.check_room(project)
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
+        if request.validate_only:
+            return await self._planned(request, epoch)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._saved(request, epoch)
@@ -92,27 +96,7 @@ class SaveEpoch:
     async def _saved(self, request: SaveRequest, epoch: FinishedEpoch) -> ModelVersion:
         display_name, number = await self._commits.target(self._model(request), create=request.create_model)
         files = await self._copy(request, epoch, display_name, number)
-        kept = replace(
-            epoch,
-            files=tuple(
-                EpochFile(file.file_id, file.file_name, file.content_type, file.size_bytes, file.sha256)
-                for file in files
-            ),
-        )
-        draft = VersionDraft(
-            project=request.project,
-            model_id=request.model_id,
-            description=request.description,
-            files=files,
-            lineage=epoch.lineage,
-            trigger_word=", ".join(epoch.trigger_words),
-            loss=epoch.loss,
-            rank=epoch.rank,
-            alpha=epoch.alpha,
-            preview_prompts=tuple(preview.prompt for preview in epoch.previews),
-            model_card=model_card(display_name, request.description, kept),
-            labels=request.labels,
-        )
+        draft = _draft(request, epoch, display_name, files)
         version = await self._commits.add(
             draft,
             create=self._model(request) if request.create_model else None,
@@ -122,6 +106,18 @@ class SaveEpoch:
         )
         log.info("epoch_saved", version=version.name, epoch=draft.lineage.epoch)
         return version
+
+    async def _planned(self, request: SaveRequest, epoch: FinishedEpoch) -> ModelVersion:
+        """The version as it would be. What a LoRA file holds is known once its title is written into it."""
+        display_name, number = await self._commits.target(self._model(request), create=request.create_model)
+        files = []
+        for file in epoch.files:
+            known = not file.file_name.endswith(SUFFIX)
+            size, sha256 = (file.size_bytes, file.sha256) if known else (0, "")
+            name = file_name(request.model_id, number, file)
+            files.append(ModelFile(file.file_id, name, file.content_type, size, sha256, object_key=""))
+        aliases = tuple(dict.fromkeys((*request.aliases, LATEST)))
+        return ModelVersion(number, _draft(request, epoch, display_name, tuple(files)), datetime.now(UTC), aliases)
 
     def _model(self, request: SaveRequest) -> NewModel:
         return NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
@@ -190,3 +186,26 @@ def check_project(project: str, epoch: str) -> str:
             remedy="Save it into a model of its own project.",
         )
     return project
+
+
+def _draft(request: SaveRequest, epoch: FinishedEpoch, display_name: str, files: tuple[ModelFile, ...]) -> VersionDraft:
+    kept = replace(
+        epoch,
+        files=tuple(
+            EpochFile(file.file_id, file.file_name, file.content_type, file.size_bytes, file.sha256) for file in files
+        ),
+    )
+    return VersionDraft(
+        project=request.project,
+        model_id=request.model_id,
+        description=request.description,
+        files=files,
+        lineage=epoch.lineage,
+        trigger_word=", ".join(epoch.trigger_words),
+        loss=epoch.loss,
+        rank=epoch.rank,
+        alpha=epoch.alpha,
+        preview_prompts=tuple(preview.prompt for preview in epoch.previews),
+        model_card=model_card(display_name, request.description, kept),
+        labels=request.labels,
+    )

@@ -77,6 +77,21 @@ async def test_a_saved_epoch_is_a_version_with_files_lineage_and_card() -> None:
     assert bench.store.models["pets", "rex"].display_name == "Rex"
 
 
+async def test_a_save_that_is_only_checked_shows_the_version_and_keeps_nothing() -> None:
+    bench = Bench()
+    planned = await bench.saving.save(replace(request(aliases=("production",)), validate_only=True))
+    assert (bench.files.objects, bench.store.versions, bench.store.models, bench.store.requests) == ({}, {}, {}, {})
+    version = await bench.saving.save(request(aliases=("production",)))
+    assert (planned.name, set(planned.aliases), planned.draft.lineage) == (
+        version.name, set(version.aliases), version.draft.lineage,
+    )  # fmt: skip
+    assert [file.file_name for file in planned.draft.files] == [file.file_name for file in version.draft.files]
+    known = [line for line in planned.draft.model_card.splitlines() if ".safetensors` | " not in line]
+    assert known == [line for line in version.draft.model_card.splitlines() if ".safetensors` | " not in line]
+    with pytest.raises(NotFound):
+        await bench.saving.save(replace(request(create=False), model_id="none", validate_only=True))
+
+
 async def test_files_are_named_after_model_and_version_inside_too() -> None:
     bench = Bench()
     await bench.saving.save(request())

@@ -244,6 +244,7 @@ class SaveEpochRequest(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     epoch: _builtins.str
@@ -258,6 +259,8 @@ class SaveEpochRequest(_message.Message):
     """A note to keep with the version."""
     request_id: _builtins.str
     """A repeat with the same id returns the first answer; the same id with another body is refused."""
+    validate_only: _builtins.bool
+    """Check everything, store nothing; the answer is the version as it would be, with its card. Sizes and digests of the LoRA files are left out: their titles are written when they are stored."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Aliases to point at the new version; `latest` is always moved."""
@@ -278,10 +281,11 @@ class SaveEpochRequest(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "epoch", b"epoch", "labels", b"labels", "model_id", b"model_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_model", b"create_model", "description", b"description", "display_name", b"display_name", "epoch", b"epoch", "labels", b"labels", "model_id", b"model_id", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

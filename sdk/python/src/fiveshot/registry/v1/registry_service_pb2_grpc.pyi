@@ -48,7 +48,7 @@ class RegistryServiceStub:
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's. `validate_only` checks everything and stores nothing."""
     ImportModelVersion: _grpc.StreamUnaryMultiCallable[_registry_service_pb2.ImportModelVersionRequest, _model_pb2.ModelVersion]
     """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]
@@ -86,7 +86,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     DeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a model. With versions in it FAILED_PRECONDITION, unless `force`."""
     SaveEpoch: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SaveEpochRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
-    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+    """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's. `validate_only` checks everything and stores nothing."""
     ImportModelVersion: _aio.StreamUnaryMultiCallable[_registry_service_pb2.ImportModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
     """Keeps a LoRA from outside as the next version of a model: a safetensors file as kohya, diffusers or PEFT write it. It is checked as it passes and stored as it is; over HTTP the body is the file. Nothing is stored unless all of it is right."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelVersionRequest, _model_pb2.ModelVersion]  # type: ignore[assignment]
@@ -157,7 +157,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.SaveEpochRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ModelVersion, _abc.Awaitable[_model_pb2.ModelVersion]]:
-        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's."""
+        """Copies one epoch of a training job into a model as its next version; creates the model if `create_model` is set. Files are checked against their SHA-256, then named after the model and version; in a LoRA its title and output name in the metadata say so too, so that its SHA-256 is another than the epoch's. `validate_only` checks everything and stores nothing."""
 
     @_abc_1.abstractmethod
     def ImportModelVersion(
