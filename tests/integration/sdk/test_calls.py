@@ -125,7 +125,8 @@ def test_an_error_is_typed_and_says_field_and_remedy(api: SmallApi, client: Clie
 def test_a_server_that_is_not_there_is_named_as_such() -> None:
     with Client("127.0.0.1:1", patience=QUICK) as client, pytest.raises(errors.Unavailable) as raised:
         client.datasets.get("cat")
-    assert (raised.value.reason, raised.value.message) == ("NO_CONNECTION", "The server does not answer")
+    told = "The server at 127.0.0.1, port 1, does not answer"
+    assert (raised.value.reason, raised.value.message) == ("NO_CONNECTION", told)
 
 
 def test_a_method_that_the_server_lacks_is_unimplemented(client: Client) -> None:
