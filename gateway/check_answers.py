@@ -6,7 +6,6 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import quote
 
 from fiveshot.gateway.v1 import external_auth_pb2 as pb
 from google.protobuf import json_format
@@ -59,10 +58,6 @@ def allowed(caller: Caller, internal_token: str) -> pb.CheckResponse:
     return pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.OK), ok_response=answer)
 
 
-# What gRPC leaves as it is in a message: printable ASCII but for the percent sign.
-_MESSAGE_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-
-
 def kept(answer: pb.CheckResponse) -> pb.CheckResponse:
     """The permission with what edge.lua needs to give it again by itself: the headers that it sets and removes."""
     permission = answer.ok_response
@@ -86,7 +81,7 @@ def denied(error: DomainError, *, wants_grpc: bool) -> pb.CheckResponse:
     if wants_grpc:
         details = base64.b64encode(status.SerializeToString()).decode("ascii").rstrip("=")
         # Envoy would make the code of the status of HTTP: INTERNAL of 400.
-        said = {"grpc-status": str(status.code), "grpc-message": quote(error.message, safe=_MESSAGE_SAFE)}
+        said = {"grpc-status": str(status.code), "grpc-message": grpc_errors.message_header(error.message)}
         headers, body = {"grpc-status-details-bin": details, **said}, error.message
     else:
         headers, body = {"content-type": "application/json"}, _status_json(status)

@@ -1,8 +1,8 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
--- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself -> {status, its words in part,
--- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what gateway/query_names.py makes: QUERY_FIELDS, QUERIES,
--- VERBS.
+-- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself: {status, its words in part,
+-- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what
+-- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --

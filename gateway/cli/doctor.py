@@ -69,9 +69,10 @@ def _tell(finding: Finding) -> None:
     told = [*tables.in_lines(finding.found, output.out.width - len(head))]
     if finding.remedy:
         told += tables.in_lines(f"→ {finding.remedy}", output.out.width - len(head))
+    margin = " " * len(head)
     for line in told:
         output.out.print(head.append(line, style="default"), soft_wrap=True)
-        head = Text(" " * 26)
+        head = Text(margin)
 
 
 def _python() -> list[Finding]:

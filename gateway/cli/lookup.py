@@ -28,6 +28,10 @@ _MISSING = re.compile(
     r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models|webhooks|tagJobs|previewRequests)|(baseModels))"
     r"/([A-Za-z0-9.-]+)"
 )
+_NOUNS = {
+    "trainingJobs": "train", "models": "models", "webhooks": "webhooks", "tagJobs": "tag-jobs",
+    "previewRequests": "previews",
+}  # fmt: skip
 
 
 def new_id(given: str, *, field: str, kind: str) -> str:
@@ -66,12 +70,6 @@ def last_two_jobs(session: Session) -> list[str]:
             remedy="Start another one with `fiveshot train start DATASET`, and compare the two.",
         )  # fmt: skip
     return [each.name for each in reversed(found)]
-
-
-_NOUNS = {
-    "trainingJobs": "train", "models": "models", "webhooks": "webhooks", "tagJobs": "tag-jobs",
-    "previewRequests": "previews",
-}  # fmt: skip
 
 
 def epoch(session: Session, job_name: str, word: str) -> str:

@@ -62,14 +62,10 @@ def save(
         validate_only=dry_run,
     )
     version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
-    if session.json:
-        output.print_json(version)
-    elif dry_run:
-        print(version.model_card, end="")
-    else:
-        output.say(f"Saved {epoch} as {version.name}.")
     if dry_run:
+        output.print_json(version) if session.json else print(version.model_card, end="")
         return
+    output.print_json(version) if session.json else output.say(f"Saved {epoch} as {version.name}.")
     output.next_step(session, f"fiveshot models download {model} {output.short(version.name)}")
 
 

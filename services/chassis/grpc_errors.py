@@ -53,7 +53,8 @@ _HALVINGS = 6
 # What grpc.aio says, as an INTERNAL of its own, of a call that ended while its messages were still written: the line
 # broke, or a refusal was not read any more (https://github.com/grpc/grpc/issues/36066).
 _BROKEN_OFF = "Internal error from Core"
-_PLAIN = string.punctuation + " "
+# What stays as it is in `grpc-message`: printable ASCII but for the percent sign.
+_PLAIN = string.punctuation.replace("%", "") + " "
 _CLASSES = {code: kind for kind, code in STATUS_CODES.items()}
 
 # What a person can do when the failure comes from the transport and carries no details of ours.
@@ -119,9 +120,14 @@ def _cut(text: str, length: int) -> str:
     return shown(text[:length])[:length]
 
 
+def message_header(message: str) -> str:
+    """A message as `grpc-message` carries it."""
+    return quote(message, safe=_PLAIN)
+
+
 def _trailer_bytes(status: status_pb2.Status) -> int:
     """What a status takes as trailers: its details in base64, its message with three bytes for one that is no ASCII."""
-    return len(quote(status.message, safe=_PLAIN)) + (len(status.SerializeToString()) + 2) // 3 * 4
+    return len(message_header(status.message)) + (len(status.SerializeToString()) + 2) // 3 * 4
 
 
 def to_status(error: errors.DomainError) -> grpc.Status:

@@ -126,7 +126,7 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
 
     @field_validator("listen")
     @classmethod
-    def _listenis_host_port(cls, value: str) -> str:
+    def _listen_is_host_port(cls, value: str) -> str:
         split_host_port(value)
         return value
 

@@ -78,12 +78,12 @@ class SaveEpoch:
         earlier = None if request.validate_only else await self._store.recall(request.key)
         if earlier is not None:
             return await self._commits.repeated(earlier)
-        await self._commits.target(self._model(request), create=request.create_model)
+        display_name, number = await self._commits.target(self._model(request), create=request.create_model)
         await self._commits.check_room(project)
         epoch = await self._source.finished_epoch(request.epoch)
         self._check(epoch)
         if request.validate_only:
-            return await self._planned(request, epoch)
+            return _planned(request, epoch, display_name, number)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._saved(request, epoch)
@@ -106,18 +106,6 @@ class SaveEpoch:
         )
         log.info("epoch_saved", version=version.name, epoch=draft.lineage.epoch)
         return version
-
-    async def _planned(self, request: SaveRequest, epoch: FinishedEpoch) -> ModelVersion:
-        """The version as it would be. What a LoRA file holds is known once its title is written into it."""
-        display_name, number = await self._commits.target(self._model(request), create=request.create_model)
-        files = []
-        for file in epoch.files:
-            known = not file.file_name.endswith(SUFFIX)
-            size, sha256 = (file.size_bytes, file.sha256) if known else (0, "")
-            name = file_name(request.model_id, number, file)
-            files.append(ModelFile(file.file_id, name, file.content_type, size, sha256, object_key=""))
-        aliases = tuple(dict.fromkeys((*request.aliases, LATEST)))
-        return ModelVersion(number, _draft(request, epoch, display_name, tuple(files)), datetime.now(UTC), aliases)
 
     def _model(self, request: SaveRequest) -> NewModel:
         return NewModel(request.project, request.model_id, request.display_name.strip() or request.model_id)
@@ -209,3 +197,15 @@ def _draft(request: SaveRequest, epoch: FinishedEpoch, display_name: str, files:
         model_card=model_card(display_name, request.description, kept),
         labels=request.labels,
     )
+
+
+def _planned(request: SaveRequest, epoch: FinishedEpoch, display_name: str, number: int) -> ModelVersion:
+    """The version as it would be. What a LoRA file holds is known once its title is written into it."""
+    files = []
+    for file in epoch.files:
+        known = not file.file_name.endswith(SUFFIX)
+        size, sha256 = (file.size_bytes, file.sha256) if known else (0, "")
+        name = file_name(request.model_id, number, file)
+        files.append(ModelFile(file.file_id, name, file.content_type, size, sha256, object_key=""))
+    aliases = tuple(dict.fromkeys((*request.aliases, LATEST)))
+    return ModelVersion(number, _draft(request, epoch, display_name, tuple(files)), datetime.now(UTC), aliases)
