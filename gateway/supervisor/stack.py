@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from gateway.supervisor.folder import Credentials, DataFolder
 from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
 from services.chassis.addresses import split_host_port
+from services.chassis.server_settings import Listed
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 # A local stack has few callers; it need not wait long for them when it stops.
@@ -57,10 +59,10 @@ class StackSettings(BaseSettings):
     )
     otlp_endpoint: str = Field("", description="OpenTelemetry collector, gRPC, host:port; empty: no spans are sent")
     trace_share: float = Field(1.0, ge=0, le=1, description="share of the traces that are recorded, where they begin")
-    webhook_networks: list[str] = Field(
+    webhook_networks: Listed = Field(
         default_factory=list,
-        description="JSON list of private networks that webhooks may be sent to, also by http, such as "
-        '["127.0.0.0/8"]; empty: public addresses by https only',
+        description="private networks that webhooks may be sent to, also by http, such as 127.0.0.0/8; several with "
+        "commas or as a JSON list; empty: public addresses by https only",
     )
     workers: int = Field(1, ge=0, le=64, description="worker processes to start")
     pretend: bool = Field(
@@ -73,6 +75,16 @@ class StackSettings(BaseSettings):
     def _address(cls, value: str) -> str:
         if value:
             split_host_port(value)
+        return value
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError:
+                raise ValueError(f"'{each[:100]}' is no network, such as 127.0.0.0/8") from None
         return value
 
     @field_validator("catalogue")

@@ -82,6 +82,8 @@ def test_every_error_as_json(tmp_path: Path, arguments: tuple[str, ...], code: i
     ("variable", "value", "text"),
     [
         ("FIVESHOT_LISTEN", "nonsense", "FIVESHOT_LISTEN: 'nonsense' is not host:port"),
+        ("FIVESHOT_WEBHOOK_NETWORKS", "10.0.0.0/8,here", "FIVESHOT_WEBHOOK_NETWORKS: 'here' is no network, such as"),
+        ("FIVESHOT_WEBHOOK_NETWORKS", '["10.0.0.0/8"', "FIVESHOT_WEBHOOK_NETWORKS: "),
         ("FIVESHOT_WORKERS", "many", "FIVESHOT_WORKERS: Input should be a valid integer"),
         ("FIVESHOT_CATALOGUE", "/no/such.toml", "FIVESHOT_CATALOGUE: there is no file /no/such.toml"),
         ("FIVESHOT_S3_ENDPOINT", "s3:80", "FIVESHOT_S3_ENDPOINT needs FIVESHOT_S3_ACCESS_KEY"),
