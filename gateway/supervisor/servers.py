@@ -16,7 +16,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +36,7 @@ _PROBE_TIMEOUT_S = 1.0
 MAX_VOLUMES = 2_000
 _SEAWEEDFS_FREE_SHARE = 0.01
 _FIRST_PORT = 10_240
+_BLOCK = 32
 _LEAST_CHOICE = 1_000
 _USUAL_EPHEMERAL_PORT = 32_768
 
@@ -65,36 +66,44 @@ class ServerSpec:
     leftovers: tuple[Path, ...] = ()
 
 
-_given: set[int] = set()
+_claims: list[socket.socket] = []
+_left: list[int] = []
 
 
 def free_ports(count: int) -> list[int]:
     """Port numbers that are free now, all different.
 
     They lie below the range that the kernel hands to outgoing connections: a server that starts a second later would
-    find such a port taken by a client. None is given twice: who got it first may not have opened it yet.
+    find such a port taken by a client. None is given twice, by this process or by another that asks here meanwhile: who
+    got it first may not have opened it yet. Raises OSError when none is left.
     """
-    candidates = [port for port in range(_FIRST_PORT, _first_ephemeral_port()) if port not in _given]
-    random.shuffle(candidates)
-    sockets: list[socket.socket] = []
-    try:
-        for port in candidates:
-            if len(sockets) == count:
-                break
-            held = socket.socket()
+    found: list[int] = []
+    while len(found) < count:
+        if not _left:
+            _left.extend(_claim())
+        with socket.socket() as probe:
             try:
-                held.bind((HOST, port))
+                probe.bind((HOST, port := _left.pop()))
             except OSError:
-                held.close()
-            else:
-                sockets.append(held)
-        _given.update(held.getsockname()[1] for held in sockets)
-        if len(sockets) < count:
-            raise OSError(f"no {count} free ports between {_FIRST_PORT} and {_first_ephemeral_port()}")
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+                continue
+        found.append(port)
+    return found
+
+
+def _claim() -> Iterable[int]:
+    """Ports in a row that are this process's own for its lifetime: it holds the one before them, as all who ask do."""
+    starts = list(range(_FIRST_PORT, _first_ephemeral_port() - _BLOCK, _BLOCK))
+    random.shuffle(starts)
+    for start in starts:
+        held = socket.socket()
+        try:
+            held.bind((HOST, start))
+        except OSError:
+            held.close()
+            continue
+        _claims.append(held)
+        return range(start + 1, start + _BLOCK)
+    raise OSError(f"no free ports are left between {_FIRST_PORT} and {_first_ephemeral_port()}")
 
 
 def _first_ephemeral_port() -> int:

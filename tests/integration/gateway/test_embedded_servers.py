@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 
 from gateway.supervisor import servers
 from gateway.supervisor.certificates import Certificates
+from gateway.supervisor.ports import port_is_free
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
@@ -128,6 +130,21 @@ async def test_confirmed_events_survive_a_kill(folder: Path) -> None:
 def test_ports_are_free_and_different() -> None:
     ports = servers.free_ports(50)
     assert len(set(ports)) == 50
+    assert all(port_is_free(port) for port in ports)
+
+
+def test_no_two_processes_get_one_port() -> None:
+    ask = "from gateway.supervisor.servers import free_ports; print(*free_ports(300), flush=True); input()"
+    asking = [
+        subprocess.Popen([sys.executable, "-c", ask], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        given = [port for each in asking if each.stdout for port in each.stdout.readline().split()]
+    finally:
+        for each in asking:
+            each.communicate("\n")
+    assert (len(given), len(set(given))) == (900, 900)
 
 
 def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
