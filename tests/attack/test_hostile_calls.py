@@ -54,7 +54,7 @@ async def test_a_hundred_thousand_forged_requests_do_no_harm() -> None:
         told(tally.codes)
         assert tally.faults == []
         assert tally.calls == CALLS
-        assert stack.logged("Traceback", "call_crashed") == []
+        assert stack.logged("Traceback", "_crashed") == []
         lowest, highest = grown(looks), {name: max(look[name] for look in looks) for name in looks[0]}
         print("\ngrown, MiB:", lowest, "at most:", highest)
         assert {name: mib for name, mib in lowest.items() if mib > ALLOWED_GROWTH_MIB} == {}
