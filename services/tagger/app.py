@@ -48,6 +48,7 @@ from services.tagger.use_cases.tag_picture import TagPicture
 from services.tagger.use_cases.taggers import Taggers
 
 NAMES = (tagger_service_pb2.DESCRIPTOR.services_by_name["TaggerService"].full_name,)
+TRIM_EVERY_S = 15.0
 MIGRATIONS = Path(__file__).parent / "adapters" / "migrations"
 
 
@@ -102,7 +103,7 @@ def build(settings: Settings) -> Service:
             runner.run,
             relay.run,
             relay.watch,
-            trim_now_and_then,
+            partial(trim_now_and_then, TRIM_EVERY_S),
             *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
         ),
         # It tags a picture that the call brings along, and keeps nothing.

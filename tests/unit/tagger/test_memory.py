@@ -10,18 +10,18 @@ import pytest
 from tests.fixtures.processes import finished
 
 _PROGRAM = """
-import ctypes, json
+import json
 from pathlib import Path
 
 import numpy as np
 
-from services.chassis.memory import few_heaps
+from services.chassis.memory import few_heaps, trim_now
 from services.tagger.adapters.photo_onnx import PhotoOnnxTagger
 from services.tagger.adapters.written_text import PpOcrTextFinder
 from services.tagger.models.pictures import Picture
 
 def resident_mib():
-    ctypes.CDLL(None).malloc_trim(0)
+    assert trim_now()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 2**20
 
 def seen(height, width):
