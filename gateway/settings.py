@@ -9,8 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.oidc.address import check_address
 from services.chassis.addresses import Target, split_host_port
-from services.chassis.server_settings import Listed, NamedFile
 from services.chassis.setting_checks import check_folder, check_origin, check_printable, check_url
+from services.chassis.setting_types import Listed, NamedFile
 from services.chassis.settings import BaseServiceSettings, service_config
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")

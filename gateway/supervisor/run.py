@@ -40,7 +40,7 @@ def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
     """
     # Every command imports this module, and few run a stack: what that needs would be half of their start.
     from gateway.supervisor.stack import Stack, StackSettings
-    from services.chassis.settings import wrong_variables
+    from services.chassis.setting_loading import wrong_variables
 
     with _private_files(), folder.held():
         orphans = end_leftovers(folder)

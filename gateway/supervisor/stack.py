@@ -23,7 +23,7 @@ from gateway.supervisor.folder import Credentials, DataFolder
 from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
 from services.chassis.addresses import split_host_port
-from services.chassis.server_settings import Listed
+from services.chassis.setting_types import Listed
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 # A local stack has few callers; it need not wait long for them when it stops.

@@ -29,7 +29,8 @@ from services.chassis.grpc_server import Register, RunningServer, start_server
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
 from services.chassis.release import release
-from services.chassis.settings import BaseServiceSettings, WrongSetting, load, refuse
+from services.chassis.setting_loading import WrongSetting, load, refuse
+from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import Interrupted, unless
 
 if TYPE_CHECKING:

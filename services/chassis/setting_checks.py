@@ -29,6 +29,16 @@ _POSTGRES_OPTIONS = frozenset(
 """All that libpq 18 knows. Its library would say so too, but rooms that read settings know no SQL."""
 _SQLITE = b"SQLite format 3\x00"
 _UNLIKE_A_NAME = re.compile(r"\.\.|\.-|-\.")
+_LARGEST = {"days": 36_500, "hours": 876_000, "seconds": 3_153_600_000, "s": 3_153_600_000}
+"""A hundred years: with more no date can be computed."""
+_LARGEST_NUMBER = 2**63 - 1
+
+
+def check_size(field: str, value: float) -> None:
+    """Raises ValueError for a number that the suite cannot compute with. field: whose name ends with its unit."""
+    largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
+    if not value <= largest:
+        raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
 
 
 def check_host(host: str) -> None:

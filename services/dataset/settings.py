@@ -6,16 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    BudgetSettings,
-    ListSettings,
-    NatsSettings,
-    S3Settings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.settings import AuditSettings, BaseServiceSettings, BudgetSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 from services.chassis.zip_archives import ArchiveLimits
 from services.dataset.models.checks import EXTENSIONS, Limits
 

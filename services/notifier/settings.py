@@ -6,16 +6,9 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from services.chassis.server_settings import AuthorityFile, Listed
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    BudgetSettings,
-    ListSettings,
-    NatsClientSettings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.setting_types import AuthorityFile, Listed
+from services.chassis.settings import AuditSettings, BaseServiceSettings, BudgetSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsClientSettings, SqlSettings
 from services.notifier.models.addresses import parse_networks
 
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.chassis.addresses import Target
-from services.chassis.settings import (
-    BaseServiceSettings,
-    BudgetSettings,
-    ListSettings,
-    NatsSettings,
-    S3Settings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.settings import BaseServiceSettings, BudgetSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 
 
 class Settings(SqlSettings, ListSettings, S3Settings, NatsSettings, BudgetSettings, BaseServiceSettings):

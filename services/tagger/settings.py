@@ -10,14 +10,8 @@ from services.chassis.addresses import Target
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
 from services.chassis.setting_checks import check_folder, check_printable
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    ListSettings,
-    NatsClientSettings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.settings import AuditSettings, BaseServiceSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsClientSettings, SqlSettings
 
 
 class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings, AuditSettings, BaseServiceSettings):

@@ -8,16 +8,8 @@ from pathlib import Path
 from pydantic import Field
 
 from services.chassis.addresses import Target
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    BudgetSettings,
-    ListSettings,
-    NatsSettings,
-    S3Settings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.settings import AuditSettings, BaseServiceSettings, BudgetSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 from services.trainer.models.lifetimes import Lifetimes
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 

@@ -16,7 +16,7 @@ import grpc
 from services.chassis.disk import room
 from services.chassis.logging import get_logger
 from services.chassis.service import Service, run
-from services.chassis.settings import blaming
+from services.chassis.setting_loading import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings

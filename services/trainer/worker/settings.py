@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from services.chassis.addresses import Target
 from services.chassis.picture_decoding.settings import DecodeSettings
 from services.chassis.setting_checks import check_folder, check_printable
-from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
+from services.chassis.settings import BaseServiceSettings, service_config
+from services.chassis.store_settings import S3Settings
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 

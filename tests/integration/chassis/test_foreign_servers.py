@@ -21,9 +21,9 @@ from services.chassis.cloud_events import event_subject
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
 from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import NatsSettings, S3Settings, SqlSettings
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 from tests.fixtures.identities import giving_identities
 from tests.fixtures.nats_cluster import running_cluster
 from tests.fixtures.patience import scaled, until

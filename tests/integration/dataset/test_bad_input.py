@@ -13,7 +13,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from services.chassis import errors
 from services.chassis.listing.pages import PageTokens
 from services.chassis.request_context import RequestContext, use
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset, upload_requests
 from tests.fixtures.patience import until
