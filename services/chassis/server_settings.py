@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from services.chassis.setting_checks import check_url
+from services.chassis.setting_checks import check_effect, check_url
 from services.chassis.setting_types import AuthorityFile, GivenFile, check_pair
 
 
@@ -49,6 +49,15 @@ class OtlpSettings(BaseModel):
     def _key_of_otlp_cert(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         check_pair(info.data.get("otlp_cert_file"), value)
         return value
+
+    @model_validator(mode="after")
+    def _otlp_settings_are_heard(self) -> Self:
+        tls = ("otlp_ca_file", "otlp_cert_file", "otlp_key_file")
+        if not self.otlp_endpoint:
+            check_effect(self, ("otlp_secure", *tls, "otlp_headers"), needs="otlp_endpoint")
+        if not self.otlp_secure:
+            check_effect(self, tls, needs="otlp_secure=true")
+        return self
 
     @property
     def otlp_header_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -140,6 +149,10 @@ class S3ServerSettings(BaseModel):
     def _s3_web_is_whole(self) -> Self:
         if self.s3_identity == "web" and not (self.s3_identity_url and self.s3_token_file):
             raise ValueError("s3_identity=web needs s3_identity_url and s3_token_file")
+        if self.s3_identity != "web":
+            check_effect(self, ("s3_role", "s3_token_file"), needs="s3_identity=web")
+        if self.s3_identity == "keys":
+            check_effect(self, ("s3_identity_url",), needs="s3_identity=web or s3_identity=aws")
         return self
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel
 
 _NUMBERS = re.compile(r"[0-9.]+")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -39,6 +42,16 @@ def check_size(field: str, value: float) -> None:
     largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
     if not value <= largest:
         raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
+
+
+def check_effect(settings: BaseModel, names: Sequence[str], *, needs: str) -> None:
+    """That none of the fields `names` was given: what they say is heard by nobody. needs: what would hear it, as the
+    operator would write it, `s3_secure=true`."""
+    fields = type(settings).model_fields
+    idle = [name for name in names if getattr(settings, name) != fields[name].get_default(call_default_factory=True)]
+    if idle:
+        has, them = ("have", "them") if len(idle) > 1 else ("has", "it")
+        raise ValueError(f"{' and '.join(idle)} {has} no effect without {needs}; set that too, or leave {them} out")
 
 
 def check_host(host: str) -> None:

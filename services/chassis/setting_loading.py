@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -56,8 +57,12 @@ def blaming(field: str, *errors: type[Exception]) -> Iterator[None]:
 
 def refuse(settings: BaseSettings, error: WrongSetting) -> int:
     """Prints the variable and what is wrong with it, as `load` does; the exit code."""
-    prefix = str(settings.model_config.get("env_prefix", ""))
-    return _refused([f"  {prefix}{error.field}".upper() + f": {error}"])
+    return _refused([f"  {variable(settings, error.field)}: {error}"])
+
+
+def variable(settings: BaseSettings, field: str) -> str:
+    """The name of a field's variable."""
+    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
 
 
 def _refused(problems: Sequence[str]) -> int:
@@ -71,13 +76,25 @@ def wrong_variables(prefix: str, error: ValidationError, fields: Mapping[str, Fi
     return [_line(prefix, item, fields) for item in error.errors(include_url=False)]
 
 
+def is_service_link(name: str, prefix: str) -> bool:
+    """Whether Kubernetes has set the variable for a Service whose name begins like ours."""
+    return _SERVICE_LINK.fullmatch(name.upper().removeprefix(prefix.upper())) is not None
+
+
 def _unknown_variables(settings_class: type[BaseSettings], prefix: str, environ: Mapping[str, str]) -> list[str]:
     if not prefix:
         return []
     known = {f"{prefix}{name}".upper() for name in settings_class.model_fields}
     given = [name for name in environ if name.upper().startswith(prefix.upper()) and name.upper() not in known]
-    unknown = [name for name in given if not _SERVICE_LINK.fullmatch(name.upper().removeprefix(prefix.upper()))]
-    return [f"  {name}: no such setting" for name in sorted(unknown)]
+    unknown = [name for name in given if not is_service_link(name, prefix)]
+    return [f"  {name}: {no_such_setting(name, prefix, known)}" for name in sorted(unknown)]
+
+
+def no_such_setting(name: str, prefix: str, known: Iterable[str]) -> str:
+    """What to say of a variable that nobody reads. known: those that are read, with the prefix, in capitals."""
+    bare = [each.removeprefix(prefix.upper()) for each in sorted(known)]
+    near = get_close_matches(name.upper().removeprefix(prefix.upper()), bare, n=1, cutoff=0.7)
+    return f"no such setting. Did you mean {prefix.upper()}{near[0]}?" if near else "no such setting"
 
 
 def _line(prefix: str, item: Any, fields: Mapping[str, FieldInfo]) -> str:

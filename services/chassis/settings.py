@@ -54,7 +54,11 @@ class BaseServiceSettings(OtlpSettings, BaseSettings):
         60.0, ge=0, le=3600, description="seconds that a server which the process needs may stay away at start"
     )
     keepalive_s: float = Field(
-        30.0, ge=1, le=3600, description="seconds without a word after which a called service is asked whether it lives"
+        30.0,
+        # A server ends the connection of who asks it more often than this; see `grpc_server.py`.
+        ge=10,
+        le=3600,
+        description="seconds without a word after which a called service is asked whether it lives; at least 10",
     )
     max_receive_mb: int = Field(8, ge=1, le=512, description="largest gRPC message taken, in MiB")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qsl
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
@@ -16,6 +17,7 @@ from services.chassis.server_settings import (
 )
 from services.chassis.setting_checks import (
     check_bucket,
+    check_effect,
     check_postgres_options,
     check_printable,
     check_sqlite_file,
@@ -54,6 +56,19 @@ class SqlSettings(DatabaseServerSettings):
             if file != ":memory:":
                 check_sqlite_file(Path(file))
         return value
+
+    @model_validator(mode="after")
+    def _database_settings_are_heard(self) -> Self:
+        files = ("database_ca_file", "database_cert_file", "database_key_file")
+        if self.database_url.startswith("sqlite"):
+            check_effect(self, ("database_sslmode", *files), needs="a database_url of PostgreSQL")
+        mode = dict(parse_qsl(self.database_url.partition("?")[2])).get("sslmode", self.database_sslmode)
+        if mode not in ("require", "verify-ca", "verify-full"):
+            # libpq then looks at no certificate, and takes whoever answers for the server.
+            check_effect(self, files[:1], needs="database_sslmode=verify-full")
+        if mode == "disable":
+            check_effect(self, files[1:], needs="database_sslmode=verify-full")
+        return self
 
     @property
     def database_address(self) -> str:
@@ -98,6 +113,17 @@ class S3Settings(S3ServerSettings):
             raise ValueError("s3_access_key and s3_secret_key go together: give both or none")
         return self
 
+    @model_validator(mode="after")
+    def _s3_settings_are_heard(self) -> Self:
+        if self.s3_identity != "keys":
+            check_effect(self, ("s3_access_key", "s3_secret_key"), needs="s3_identity=keys")
+        elif not self.s3_secure:
+            # Whoever gives another identity may be reached over TLS where the store is not.
+            check_effect(self, ("s3_ca_file",), needs="s3_secure=true")
+        if not self.s3_public_endpoint:
+            check_effect(self, ("s3_public_secure",), needs="s3_public_endpoint")
+        return self
+
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _bare_host_port(cls, value: str, info: ValidationInfo) -> str:
@@ -134,6 +160,11 @@ class NatsClientSettings(NatsServerSettings):
     def _nats_user_has_a_password(self) -> Self:
         if bool(self.nats_user) != bool(self.nats_password.get_secret_value()):
             raise ValueError("nats_user and nats_password go together: give both or none")
+        if self.nats_user and self.nats_credentials_file:
+            raise ValueError("nats_user and nats_credentials_file name two users; give one of them")
+        if not self.nats_url:
+            files = ("nats_credentials_file", "nats_ca_file", "nats_cert_file", "nats_key_file")
+            check_effect(self, ("nats_user", "nats_password", *files), needs="nats_url")
         return self
 
 
@@ -154,3 +185,9 @@ class NatsSettings(NatsClientSettings):
         if value % 2 == 0:
             raise ValueError("is even, which survives no more than one server fewer; use 1, 3 or 5")
         return value
+
+    @model_validator(mode="after")
+    def _nats_stream_is_kept(self) -> Self:
+        if not self.nats_url:
+            check_effect(self, ("nats_max_age_days", "nats_max_mb", "nats_replicas"), needs="nats_url")
+        return self

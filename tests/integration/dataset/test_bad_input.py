@@ -124,7 +124,7 @@ async def test_a_stream_that_stalls_is_ended(s3_settings: S3Settings, sqlite_url
         yield chunk
         await asyncio.Event().wait()
 
-    async with running_dataset(s3_settings, sqlite_url, upload_idle_s=0.2) as server:
+    async with running_dataset(s3_settings, sqlite_url, upload_idle_s=1) as server:
         await server.new_set()
         before = await server.stored()
         with pytest.raises(errors.DeadlineExceeded) as caught:
