@@ -33,7 +33,8 @@ import asyncio, os, sys
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.chassis.needs import Need
 from services.chassis.service import Service, run
-from services.chassis.settings import BaseServiceSettings, WrongSetting
+from services.chassis.setting_loading import WrongSetting
+from services.chassis.settings import BaseServiceSettings
 from tests.integration.chassis.echo_service import NAME, Echo
 
 async def work():
