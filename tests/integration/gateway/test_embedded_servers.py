@@ -142,7 +142,8 @@ def test_no_two_processes_get_one_port() -> None:
     with ExitStack() as asking:
         argv = [sys.executable, "-c", script]
         three = [asking.enter_context(processes.child(argv, stdout=subprocess.PIPE)) for _ in range(3)]
-        given = [port for each in three if each.stdout for port in each.stdout.readline().split()]
+        pipes = [asking.enter_context(each.stdout) for each in three if each.stdout]
+        given = [port for pipe in pipes for port in pipe.readline().split()]
     assert (len(given), len(set(given))) == (900, 900)
 
 
