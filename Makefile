@@ -9,6 +9,8 @@ OLD := .venv-diffusers-0.36
 # Helm's engine as a library, apart from everything else.
 HELM := .venv-helm
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, each of hundreds of processes compiles all our code anew, and every worker of pytest all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
