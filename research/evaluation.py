@@ -1,9 +1,9 @@
 """How often the recommended epoch is within 2% of the best on views not trained on, and how often the last one is.
 
-Twelve drawn subjects (four kinds in three colourings), five views to train on, six held out. Two recipes: the
-catalogue's default, and one that trains too hard (no regularisation pictures, a higher rate, more epochs, noise levels
-spread evenly), where the last epoch is past its best. Every epoch's exported LoRA is loaded back through diffusers and
-measured on the held-out views.
+Twelve drawn subjects (four kinds in three colourings), five views to train on, six held out. Three recipes: the
+catalogue's default, its preset for drawn subjects, and one that trains too hard (no regularisation pictures, a higher
+rate, more epochs, noise levels spread evenly), where the last epoch is past its best. Every epoch's exported LoRA is
+loaded back through diffusers and measured on the held-out views.
 
     python -m research.evaluation --output build/evaluation [--kinds mascot,toy] [--hues 0,120,240]
     python -m research.evaluation --output build/evaluation --replay      (the rule of now over the stored numbers)
@@ -35,6 +35,7 @@ REPETITIONS = 8  # noises and noise levels per held-out view
 NEAR = 0.02
 RECIPES: dict[str, dict[str, object]] = {
     "default": {"preview_steps": 8},
+    "drawing": {"preview_steps": 8, "preset": "drawing"},
     "too hard": {
         "preview_steps": 8,
         "num_epochs": 6,

@@ -33,7 +33,7 @@ BaseModel = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="Starting point, such as person, thing or style; `base-models show` lists what each sets."),
+    typer.Option(help="Starting point: person, thing, style or drawing; `base-models show` lists what each sets."),
 ]
 From = Annotated[
     str,

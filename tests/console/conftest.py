@@ -27,7 +27,8 @@ def with_presets(path: Path) -> Path:
     """A catalogue of the base model that ships, and of the same with presets."""
     text = SHIPPED.read_text(encoding="utf-8").replace('source = "', f'source = "{SHIPPED.parent}/')
     again = text[text.index("[base_models.") :].replace("base_models.fiveshot-tiny", "base_models.tiny-presets")
-    again = again.replace('title = "Fiveshot Tiny"', 'title = "Tiny with presets"\npresets = "sd"')
+    again = again.replace('title = "Fiveshot Tiny"', 'title = "Tiny with presets"')
+    again = again.replace('presets = "tiny"', 'presets = "sd"')
     path.write_text(f"{text}\n{again}", encoding="utf-8")
     return path
 

@@ -66,7 +66,10 @@ await run(async () => {
   await dialog.getByRole('button', { name: 'The crop before' }).click()
   await page.keyboard.press('ArrowRight')
   await dialog.getByText('mascot-2.png').waitFor()
-  await page.keyboard.press('Escape')
+  const open = page.url()
+  await page.goBack() // Closes what lies on top, and leaves the screen as it is.
+  await dialog.waitFor({ state: 'detached' })
+  if (page.url() !== open) throw new Error(`Back led from ${open} to ${page.url()}`)
 
   await page.getByRole('button', { name: 'Suggest crops' }).click()
   await dialog.getByText('bars.png').waitFor()

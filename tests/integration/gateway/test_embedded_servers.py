@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,16 +135,15 @@ def test_ports_are_free_and_different() -> None:
 
 
 def test_no_two_processes_get_one_port() -> None:
-    ask = "from gateway.supervisor.servers import free_ports; print(*free_ports(300), flush=True); input()"
-    asking = [
-        subprocess.Popen([sys.executable, "-c", ask], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    try:
-        given = [port for each in asking if each.stdout for port in each.stdout.readline().split()]
-    finally:
-        for each in asking:
-            each.communicate("\n")
+    script = (
+        "import signal; from gateway.supervisor.servers import free_ports;"
+        " print(*free_ports(300), flush=True); signal.pause()"
+    )
+    with ExitStack() as asking:
+        argv = [sys.executable, "-c", script]
+        three = [asking.enter_context(processes.child(argv, stdout=subprocess.PIPE)) for _ in range(3)]
+        pipes = [asking.enter_context(each.stdout) for each in three if each.stdout]
+        given = [port for pipe in pipes for port in pipe.readline().split()]
     assert (len(given), len(set(given))) == (900, 900)
 
 

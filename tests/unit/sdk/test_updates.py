@@ -15,3 +15,17 @@ def test_a_notice_is_an_update_with_its_sentence_and_leaves_the_rest_as_it_was()
     after = before.then(training_service_pb2.WatchTrainingJobResponse(event=event))
     assert (after.kind, after.text) == ("notice", "It goes on.")
     assert (after.state, after.step, after.total_steps) == (before.state, 7, 20)
+
+
+def test_an_epoch_that_is_told_late_takes_no_step_back() -> None:
+    def at(step: int, told: Update) -> Update:
+        progress = training_event_pb2.JobProgress(step=step, total_steps=20, epoch=2)
+        return told.then(_told(training_event_pb2.TrainingJobEvent(progress=progress)))
+
+    epoch = training_job_pb2.Epoch(name="projects/p/trainingJobs/j/epochs/1", step=10)
+    event = training_event_pb2.TrainingJobEvent(epoch_completed=training_event_pb2.EpochCompleted(epoch=epoch))
+    assert [told.then(_told(event)).step for told in (at(9, Update()), at(12, Update()))] == [10, 12]
+
+
+def _told(event: training_event_pb2.TrainingJobEvent) -> training_service_pb2.WatchTrainingJobResponse:
+    return training_service_pb2.WatchTrainingJobResponse(event=event)

@@ -29,6 +29,13 @@ def test_every_known_model_has_presets_for_a_person_a_thing_and_a_style(models: 
     assert all(one.source for one in preset_sets().values())
 
 
+def test_drawn_subjects_have_a_preset_of_their_own_on_the_base_model_that_ships() -> None:
+    specs = load_catalogue()["fiveshot-tiny"].specs
+    usual, drawing = resolve(specs, {}), resolve(specs, {"preset": "drawing"})
+    assert (usual.num_repeats, usual.learning_rate, usual.timestep_shift) == (32, 7e-4, 0.25)
+    assert (drawing.num_repeats, drawing.learning_rate, drawing.timestep_shift) == (64, 1e-3, 0.0)
+
+
 def test_what_a_job_sets_goes_before_its_preset(models: dict[str, BaseModel]) -> None:
     specs = models["sdxl"].specs
     plain, person = resolve(specs, {}), resolve(specs, {"preset": "person", "rank": 8})
@@ -39,10 +46,11 @@ def test_what_a_job_sets_goes_before_its_preset(models: dict[str, BaseModel]) ->
 
 
 def test_an_unknown_preset_is_refused_by_its_name(models: dict[str, BaseModel]) -> None:
-    tiny = load_catalogue()["fiveshot-tiny"].specs
+    without = load_catalogue(text=EXAMPLES.replace("\nenabled = false", "").replace('\npresets = "sdxl"', ""))["sdxl"]
     for specs, end in (
         (models["sdxl"].specs, "is not one of person, thing, style"),
-        (tiny, "this base model has none"),
+        (load_catalogue()["fiveshot-tiny"].specs, "is not one of drawing"),
+        (without.specs, "this base model has none"),
     ):
         with pytest.raises(InvalidParameters) as caught:
             resolve(specs, {"preset": "animal"})

@@ -51,7 +51,8 @@ class Update:
             known["text"] = event.notice.text
         elif kind == "epoch":
             done = event.epoch_completed.epoch
-            known |= {"epoch": int(done.name.rsplit("/", 1)[-1]), "step": done.step}
+            # It is told once its files are stored, when the next one may have begun.
+            known |= {"epoch": int(done.name.rsplit("/", 1)[-1]), "step": max(self.step, done.step)}
         elif kind == "progress":
             at = event.progress
             known |= {

@@ -17,6 +17,7 @@ export const training = {
       person: ['A person', 'A face and a figure, to be known again.'],
       thing: ['A thing', 'An object, an animal, a toy, a place.'],
       style: ['A style', 'How pictures are made, whatever they show.'],
+      drawing: ['A drawing', 'A figure, a mascot, an icon: drawn, not photographed.'],
     } as Record<string, [string, string]>,
     presetSets: 'Changes:',
     presetBefore: (value: string) => (value ? `${value} without the preset` : 'not set without the preset'),

@@ -16,6 +16,7 @@ export const training: typeof English = {
       person: ['人物', '记住一个人的脸和身形。'],
       thing: ['物品', '物体、动物、玩具或地点。'],
       style: ['风格', '画面的画法，不论画的是什么。'],
+      drawing: ['画出来的形象', '卡通形象、吉祥物、图标，而不是照片。'],
     },
     presetSets: '改动：',
     presetBefore: (value) => (value ? `没有预设时为 ${value}` : '没有预设时未设置'),
