@@ -7,6 +7,7 @@ another worker goes on from the last finished epoch.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 from typing import NoReturn
@@ -39,6 +40,8 @@ def build(settings: WorkerSettings) -> Service:
             await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         module = await asyncio.to_thread(importlib.import_module, PRETENDING if settings.pretend else ENGINE)
+        # What was imported stays, and would be searched for garbage at the end of every job.
+        gc.freeze()
         await runner.Worker(settings, catalogue, engine=module.engine(settings)).run()
         log.info("idled_long_enough", seconds=settings.idle_exit_seconds)
         signal.raise_signal(signal.SIGTERM)
