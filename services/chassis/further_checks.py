@@ -20,7 +20,8 @@ from services.chassis.logging import get_logger
 log = get_logger(__name__)
 
 Check = Callable[[Any], Awaitable[object] | object]
-"""Takes the request as it came, with whatever else may be wrong with it, and raises what it finds."""
+"""Takes the request as it came, but for choices that no enum has, with whatever else may be wrong with it, and raises
+what it finds."""
 
 
 class FurtherChecks:
@@ -33,7 +34,7 @@ class FurtherChecks:
         """The error with the fields that the checks find wrong and that it does not name yet."""
         named = {violation.field for violation in error.violations}
         others = []
-        for found in await self._wrong(request):
+        for found in await self._wrong(known_choices(request)):
             news = [violation for violation in found.violations if violation.field not in named]
             if news:
                 others.append(found if len(news) == len(found.violations) else _about(found, news))
@@ -53,6 +54,35 @@ class FurtherChecks:
                 # About a state, which the caller meets once the request is right; or something needed is away.
                 log.debug("further_check_left_out", reason=error.reason)
         return wrong
+
+
+def known_choices(request: Message) -> Message:
+    """A copy in which numbers that its enums do not have are left out. The field rules name them; what a service makes
+    of a choice is defined for its own choices alone."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    _leave_out_unknown(copy)
+    return copy
+
+
+def _leave_out_unknown(message: Message) -> None:
+    for field, value in message.ListFields():
+        of_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+        kind = field.message_type.fields_by_name["value"] if of_map else field
+        if kind.message_type is not None:
+            inner = value.values() if of_map else value if field.is_repeated else (value,)
+            for each in inner:
+                _leave_out_unknown(each)
+        elif kind.enum_type is not None:
+            known = kind.enum_type.values_by_number
+            if not field.is_repeated:
+                if value not in known:
+                    message.ClearField(field.name)
+                continue
+            # Places in a list stay, so that what is found is named where the caller wrote it.
+            for place, each in list(value.items() if of_map else enumerate(value)):
+                if each not in known:
+                    value[place] = 0
 
 
 def _about(error: DomainError, violations: Sequence[FieldViolation]) -> DomainError:

@@ -27,16 +27,24 @@ async def trim_now_and_then() -> None:
         await asyncio.to_thread(trim, 0)
 
 
+def few_heaps() -> bool:
+    """Lets threads share two heaps, where each would keep its own. For a service whose large blocks come and go in
+    every moment of a computation: `give_memory_back` would make each of them cost a page fault a page. Call it once, at
+    start, and run `trim_now_and_then`. False where the C library has no such knob.
+    """
+    return _set((_M_ARENA_MAX, _ARENAS))
+
+
 def give_memory_back() -> bool:
     """Makes large blocks go back to the system as soon as they are freed, for good. Call it once, at start.
 
     False where the C library has no such knob (macOS, musl).
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
     # All three at once: setting one fixes only that one.
-    knobs = ((_M_MMAP_THRESHOLD, _LARGE_BLOCK), (_M_TRIM_THRESHOLD, _LARGE_BLOCK), (_M_ARENA_MAX, _ARENAS))
-    return [mallopt(knob, value) for knob, value in knobs] == [1, 1, 1]
+    return _set((_M_MMAP_THRESHOLD, _LARGE_BLOCK), (_M_TRIM_THRESHOLD, _LARGE_BLOCK), (_M_ARENA_MAX, _ARENAS))
+
+
+def _set(*knobs: tuple[int, int]) -> bool:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    taken = [0] if mallopt is None else [mallopt(knob, value) for knob, value in knobs]
+    return all(taken)

@@ -16,6 +16,7 @@ from fiveshot.tagger.v1.tagger_service_pb2_grpc import add_TaggerServiceServicer
 from services.chassis import grpc_client
 from services.chassis.audit.delivery import audited
 from services.chassis.listing.pages import PageTokens
+from services.chassis.memory import few_heaps, trim_now_and_then
 from services.chassis.names import new_id
 from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, Relay
@@ -101,6 +102,7 @@ def build(settings: Settings) -> Service:
             runner.run,
             relay.run,
             relay.watch,
+            trim_now_and_then,
             *((partial(patiently, bus.open, what="event bus", patience_s=None),) if bus else ()),
         ),
         # It tags a picture that the call brings along, and keeps nothing.
@@ -114,6 +116,7 @@ def build(settings: Settings) -> Service:
 
 def main() -> NoReturn:
     """The process."""
+    few_heaps()
     run("tagger", Settings, build)
 
 

@@ -101,6 +101,10 @@ class OnnxModel:
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads = self._threads
                 options.inter_op_num_threads = 1
+                # The runtime's own arena keeps the most that its runs ever held at once, a share for each shape, and
+                # a plan for each shape asks for all of a run in one block. The C library gives both back.
+                options.enable_cpu_mem_arena = False
+                options.enable_mem_pattern = False
                 wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
                 providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
                 try:

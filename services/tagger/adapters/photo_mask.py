@@ -16,8 +16,8 @@ from PIL import Image
 
 from services.tagger.adapters.measurements import reduced
 from services.tagger.adapters.onnx_model import Floats, OnnxModel
-from services.tagger.adapters.photo_subject import above_the_ground, finer, something
-from services.tagger.adapters.photo_views import SIDE, as_input
+from services.tagger.adapters.photo_subject import above_the_ground, evidence_of, finer, something
+from services.tagger.adapters.photo_views import SIDE
 
 MASK_SIDE = 256
 _WORKING_SIDE = 1024
@@ -97,8 +97,7 @@ def _excitement(model: OnnxModel, image: Image.Image) -> Floats:
     boxes = [(x * wide, y * high, (x + 1) * wide, (y + 1) * high) for x, y in _PLACES]
     boxes.insert(0, (0.0, 0.0, float(image.width), float(image.height)))
     looks = [image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box, reducing_gap=2) for box in boxes]
-    evidence = model.run(as_input(looks))[1]
-    whole, *parts = evidence.std(axis=1)
+    whole, *parts = evidence_of(model, looks).std(axis=1)
     coarse = finer(whole, _GRID)
     near = _levelled(above_the_ground(_faded(parts))) * something(coarse)
     return np.asarray(near + _levelled(above_the_ground(coarse)), np.float32)

@@ -29,6 +29,8 @@ _MARGIN = 0.08
 # Of the whole's excitement: this share of the places is surely empty, and this part of what is above them is enough.
 _EMPTY = 30
 _ENOUGH = 1 / 8
+# As many as a picture's tags take.
+_AT_ONCE = 3
 _QUARTERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
@@ -41,9 +43,18 @@ def find_subject(model: OnnxModel, rgb: npt.NDArray[np.uint8]) -> Box | None:
     if min(image.size) < 2:
         return None
     squeezed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2)
-    evidence = model.run(as_input([squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]))[1]
-    whole, *quarters = evidence.std(axis=1)
+    looks = [squeezed, *(_quarter(image, across, down) for across, down in _QUARTERS)]
+    whole, *quarters = evidence_of(model, looks).std(axis=1)
     return box_of(above_the_ground(_joined(quarters)) * something(finer(whole, _GRID)))
+
+
+def evidence_of(model: OnnxModel, looks: Sequence[Image.Image]) -> Floats:
+    """What speaks for each class at each place of each look: (n, classes, rows, columns).
+
+    A few looks at a time: together they take as much longer as there are more of them, and as much more memory.
+    """
+    parts = [looks[first : first + _AT_ONCE] for first in range(0, len(looks), _AT_ONCE)]
+    return np.concatenate([model.run(as_input(list(part)))[1] for part in parts])
 
 
 def box_of(excitement: Floats) -> Box | None:

@@ -108,7 +108,12 @@ class PreviewRequesting:
         refuse_all(wrong)
 
     async def check_sources(self, ask: PreviewAsk) -> None:
-        """Raises InvalidArgument, NotFound or FailedPrecondition for the sources, or a size that they do not draw."""
+        """Raises InvalidArgument, NotFound or FailedPrecondition for the sources, or a size that they do not draw.
+
+        That there are none the field rules say.
+        """
+        if not ask.sources:
+            return
         sources, base_model = await self._sources(ask)
         self._drawing(ask, sources, await self._model(base_model))
 

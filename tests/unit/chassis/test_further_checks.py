@@ -94,27 +94,31 @@ def tables() -> Iterable[FurtherChecks]:
     yield of_trainer(verbs, verbs, verbs, verbs, TOKENS)
 
 
+@pytest.mark.parametrize("choice", [0, -5, 9999])
 @pytest.mark.parametrize("text", ["", "/", "projects/", "projects/p", "\ud7ff\x01" * 40, "a/b/c/d/e/f/g"])
-async def test_a_check_bears_a_request_in_which_everything_is_wrong(text: str) -> None:
+async def test_a_check_bears_a_request_in_which_everything_is_wrong(text: str, choice: int) -> None:
     """Field rules may be broken when a check runs: what it finds is a typed error all the same."""
     for table in tables():
         for kind in table.checks:
-            await table.completed(FIRST, filled(kind(), text))
+            request = filled(kind(), text, choice)
+            before = request.SerializeToString(deterministic=True)
+            await table.completed(FIRST, request)
+            assert request.SerializeToString(deterministic=True) == before
 
 
-def filled(message: Message, text: str, depth: int = 3) -> Message:
-    """The message with the text in all strings, and -1 in all numbers."""
+def filled(message: Message, text: str, choice: int, depth: int = 3) -> Message:
+    """The message with the text in all strings, the choice in all enums, and 1 or 0 in all numbers."""
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             continue
         if field.message_type is not None:
             if depth:
                 inner = getattr(message, field.name)
-                filled(inner.add() if field.is_repeated else inner, text, depth - 1)
+                filled(inner.add() if field.is_repeated else inner, text, choice, depth - 1)
                 if not field.is_repeated:
                     inner.SetInParent()
             continue
-        numbers = {field.CPPTYPE_STRING: text, field.CPPTYPE_BOOL: True, field.CPPTYPE_ENUM: 0}
+        numbers = {field.CPPTYPE_STRING: text, field.CPPTYPE_BOOL: True, field.CPPTYPE_ENUM: choice}
         value: Any = numbers.get(field.cpp_type, 0 if "UINT" in str(field.cpp_type) else 1)
         if field.type == field.TYPE_BYTES:
             value = text.encode()

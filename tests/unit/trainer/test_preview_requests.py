@@ -174,6 +174,10 @@ async def test_a_refused_request_names_its_field_and_leaves_nothing(
     assert await world.store.unfinished("acme") == 0
 
 
+async def test_a_request_refused_for_naming_no_sources_can_be_checked_further(world: World) -> None:
+    await world.requesting.check_sources(PreviewAsk("acme", (), (), ("a cat",), ()))
+
+
 async def test_sources_of_two_base_models_or_of_none_are_refused(world: World) -> None:
     world.versions.found = {VERSION: "baseModels/other", "projects/acme/models/rex/versions/3": ""}
     with pytest.raises(InvalidArgument) as two:
