@@ -9,6 +9,8 @@ OLD := .venv-diffusers-0.36
 # Helm's engine as a library, apart from everything else.
 HELM := .venv-helm
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, each of hundreds of processes compiles all our code anew, and every worker of pytest all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -56,9 +58,10 @@ attack: $(STAMP) ## The long forms of hostile input: every nasty picture, 100,00
 test-long: $(STAMP) chaos ## Long forms: make chaos, and a queue of 1,000 jobs
 	QUEUE_JOBS=1000 $(BIN)/python -m pytest tests/integration/trainer_jobs/test_replicas.py -q
 
-matrix: $(STAMP) $(OLD)/.installed ## Every exported file as every tool applies it, with an older diffusers too; jobs that start from each
+matrix: $(STAMP) $(OLD)/.installed ## Every exported file as every tool applies it, with an older diffusers too; jobs that start from each; DoRA with every family
 	FIVESHOT_READERS=all FIVESHOT_OLD_DIFFUSERS=$(abspath $(OLD)/bin/python) \
-	    $(BIN)/python -m pytest tests/integration/trainer/test_file_readers.py tests/integration/trainer/test_initial_lora.py -q
+	    $(BIN)/python -m pytest tests/integration/trainer/test_file_readers.py tests/integration/trainer/test_initial_lora.py \
+	    tests/integration/trainer/test_families.py -q
 
 $(OLD)/.installed:
 	test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)

@@ -35,7 +35,8 @@ from gateway.inside import token_file
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from gateway.supervisor.servers import HOST, ServerSpec
-from gateway.supervisor.stack import Stack, StackSettings
+from gateway.supervisor.stack import Stack
+from gateway.supervisor.stack_settings import StackSettings
 from services.chassis.request_context import INTERNAL_TOKEN_KEY, PROJECTS_KEY
 
 PARENT = "projects/default"

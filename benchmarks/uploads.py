@@ -34,7 +34,7 @@ from pydantic import SecretStr
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder, StackState
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 
 PARENT = "projects/default"
 CHUNK = 256 * 1024

@@ -21,7 +21,7 @@ from gateway.envoy_routes import PUBLIC_SERVICES, routes
 from gateway.settings import Settings
 from services.chassis.addresses import split_host_port
 from services.chassis.request_context import ADDRESS_KEY, INTERNAL_TOKEN_KEY, PRINCIPAL_KEY, PROJECTS_KEY, ROLE_KEY
-from services.chassis.settings import load
+from services.chassis.setting_loading import load
 
 Config = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy"

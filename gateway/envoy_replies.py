@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.settings import SERVICES
 from services.chassis.grpc_errors import ERROR_DOMAIN, REMEDY_KEY
 
 Config = dict[str, Any]
@@ -37,6 +39,7 @@ class Reply:
 
     code: google.rpc.Code. again: whether waiting helps; then it carries RetryInfo. grpc_code: of gRPC callers, where
     their custom differs. names_fields: edge.lua has left what is wrong with which fields, and the message.
+    of_service: the message where it is known which service it is about, `{}` stands for its name.
     """
 
     status: int
@@ -47,11 +50,14 @@ class Reply:
     grpc_code: int = 0
     names_fields: bool = False
     says_more: bool = False
+    of_service: str = ""
 
 
 BY_STATUS = (
     Reply(400, _INVALID_ARGUMENT, "The gateway cannot read the request",
           "Correct the request; the message or the detail says what is wrong with it."),
+    Reply(403, 7, "The gateway lets no connection go over to another protocol",
+          "Call over HTTP/1.1 or HTTP/2, by gRPC, gRPC-Web or JSON, without the header upgrade."),
     Reply(404, 5, "The gateway offers no such method", "Check method and path against the API reference.",
           grpc_code=12),
     Reply(405, 12, "The gateway offers no such method", "Check method and path against the API reference."),
@@ -59,14 +65,20 @@ BY_STATUS = (
     Reply(413, _RESOURCE_EXHAUSTED, "The request is larger than the gateway takes for this method",
           "Send less at once; pictures go through the upload methods."),
     Reply(415, _INVALID_ARGUMENT, "The gateway does not take this type of content", "Send JSON or gRPC."),
+    Reply(426, 12, "The gateway does not speak this version of HTTP", "Use HTTP/1.1 or HTTP/2."),
     Reply(429, _RESOURCE_EXHAUSTED, "Too many calls", "Wait a moment, then try again at a lower rate.", again=True),
     Reply(431, _RESOURCE_EXHAUSTED, "The headers of the request are too large",
           "Send fewer and shorter headers; a token should carry claims, not data."),
     Reply(500, 13, "The gateway failed"),
-    Reply(502, _UNAVAILABLE, "The service behind the gateway broke the call off", again=True),
+    Reply(501, 12, "The gateway cannot undo this transfer coding of the body",
+          "Send the body as it is, with content-length or transfer-encoding: chunked."),
+    Reply(502, _UNAVAILABLE, "The service behind the gateway broke the call off", again=True,
+          of_service="The {} service broke the call off"),
     Reply(503, _UNAVAILABLE, "The service behind the gateway is not there",
-          "The service is away or starts again; try again in a moment.", again=True),
-    Reply(504, 4, "The service did not answer in time", "Try again, or allow the call more time."),
+          "The service is away or starts again; try again in a moment.", again=True,
+          of_service="The {} service is not there"),
+    Reply(504, 4, "The service did not answer in time", "Try again, or allow the call more time.",
+          of_service="The {} service did not answer in time"),
 )  # fmt: skip
 
 BY_REASON = {
@@ -95,6 +107,14 @@ _OVERLOADED = Reply(
     _RESOURCE_EXHAUSTED,
     "More calls are waiting for this service than the gateway lets wait",
     "Wait a moment, then try again at a lower rate.",
+    again=True,
+)
+UNASKED = "AUTHORIZATION_AWAY"
+_UNASKED = Reply(
+    503,
+    _UNAVAILABLE,
+    "The gateway's authorization service is not there",
+    "It is away or starts again; try again in a moment.",
     again=True,
 )
 UNREAD = {
@@ -131,7 +151,7 @@ _WANTS_WEB = {"header_filter": {"header": _WEB}}
 def replies() -> dict[str, Reply]:
     """Every reply by its reason."""
     by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
-    return {**BY_REASON, OVERLOADED: _OVERLOADED, **UNREAD, **by_status}
+    return {**BY_REASON, OVERLOADED: _OVERLOADED, UNASKED: _UNASKED, **UNREAD, **by_status}
 
 
 def local_replies() -> Config:
@@ -151,6 +171,12 @@ def local_replies() -> Config:
         mappers += _mappers(_with_reason(reason), reason, reply)
     # Envoy calls it 503; but the service is there and well, and who asks again at once makes it worse.
     mappers += _mappers({"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED, _OVERLOADED)
+    # Set when the authorization service refuses, which has its own form above, and when it does not answer.
+    mappers += _mappers({"response_flag_filter": {"flags": ["UAEX"]}}, UNASKED, _UNASKED)
+    for reply, name in product((each for each in BY_STATUS if each.of_service), SERVICES):
+        applies = {"and_filter": {"filters": [_with_status(reply.status), _calls(name)]}}
+        told = replace(reply, message=reply.of_service.format(name))
+        mappers += _mappers(applies, f"GATEWAY_HTTP_{reply.status}", told)
     for reply in BY_STATUS:
         telling = reply.status in _TELLING
         mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=telling)
@@ -213,6 +239,11 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
         "body_format_override": {"text_format_source": {"inline_string": ""}},
     }
     return [as_json, as_web, as_grpc]
+
+
+def _calls(service: str) -> Config:
+    """Calls of a service: the transcoder has given those in JSON the path of gRPC by then."""
+    return {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": f"/fiveshot.{service}."}}}}
 
 
 def _header(name: str, value: str) -> Config:

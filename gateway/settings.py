@@ -9,8 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.oidc.address import check_address
 from services.chassis.addresses import Target, split_host_port
-from services.chassis.server_settings import Listed, NamedFile
-from services.chassis.setting_checks import check_folder, check_origin, check_printable, check_url
+from services.chassis.setting_checks import check_effect, check_folder, check_origin, check_printable, check_url
+from services.chassis.setting_types import Listed, NamedFile
 from services.chassis.settings import BaseServiceSettings, service_config
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
@@ -80,7 +80,7 @@ class Settings(BaseServiceSettings):
     sessions_dir: Path | None = Field(
         None, description="folder of browser sessions, which all replicas share; empty: no sign-in to the console"
     )
-    session_hours: float = Field(72, gt=0, le=24 * 90, description="hours after which a browser must sign in again")
+    session_hours: float = Field(72, ge=0.1, le=24 * 90, description="hours after which a browser must sign in again")
     console: bool = Field(True, description="serve the console at /")
     reference: bool = Field(True, description="serve the API's reference at /docs and /openapi.json, to everybody")
 
@@ -96,7 +96,7 @@ class Settings(BaseServiceSettings):
     oidc_scopes: str = Field("openid profile", description="scopes to ask for; openid must be among them")
     oidc_name: str = Field("", max_length=60, description="how the sign-in page calls the provider")
     oidc_session_hours: float = Field(
-        8, gt=0, le=24 * 90, description="hours after which a browser must go to the provider again"
+        8, ge=0.1, le=24 * 90, description="hours after which a browser must go to the provider again"
     )
 
     # How much they may ask; all by Envoy.
@@ -133,7 +133,10 @@ class Settings(BaseServiceSettings):
     )
     max_header_kb: int = Field(32, ge=4, le=64, description="largest headers of a call altogether, in KiB")
     stalled_s: float = Field(
-        60, gt=0, le=3600, description="seconds for which a JSON body or a download may stand still; then the call ends"
+        60,
+        ge=0.5,
+        le=3600,
+        description="seconds for which a JSON body or a download may stand still; then the call ends",
     )
     check_json: bool = Field(True, description="refuse JSON bodies with fields that the method does not have")
 
@@ -201,6 +204,19 @@ class Settings(BaseServiceSettings):
             raise ValueError("jwt_issuer is needed with jwks_file or jwks_uri: a token of any issuer would pass")
         if not self.uses_jwt and (self.jwt_issuer or self.jwt_audiences):
             raise ValueError("jwt_issuer and jwt_audiences need jwks_file or jwks_uri: without keys no token is taken")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_heard(self) -> Self:
+        if not self.uses_jwt:
+            check_effect(self, ("jwt_projects_claim", "jwt_role_claim"), needs="jwks_file or jwks_uri")
+        if self.admin_listen:
+            check_effect(self, ("envoy_admin_socket",), needs="admin_listen left empty")
+        if not self.oidc_issuer:
+            named = ("client_id", "client_secret_file", "public_url", "scopes", "name", "session_hours")
+            check_effect(self, [f"oidc_{each}" for each in named], needs="oidc_issuer")
+        if self.sessions_dir is None:
+            check_effect(self, ("session_hours",), needs="sessions_dir")
         return self
 
     @field_validator("oidc_issuer", "oidc_public_url")

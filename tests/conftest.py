@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("COLUMNS", None)
 
 pytest_plugins = [
+    "tests.fixtures.garbage",
     "tests.fixtures.postgres",
     "tests.fixtures.servers",
     "tests.fixtures.session_end",

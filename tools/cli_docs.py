@@ -16,7 +16,7 @@ from fiveshot.errors import FiveshotError
 
 from gateway.cli import output
 from gateway.cli.main import app
-from gateway.supervisor.stack import StackSettings
+from gateway.supervisor.stack_settings import StackSettings
 from tools.marked_pages import DOCS, cell, refresh, table
 
 PAGE = DOCS / "cli.md"

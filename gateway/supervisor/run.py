@@ -39,23 +39,28 @@ def run(folder: DataFolder, *, listen: Listener, pretend: bool = False) -> int:
     pretend: its workers only pretend to train.
     """
     # Every command imports this module, and few run a stack: what that needs would be half of their start.
-    from gateway.supervisor.stack import Stack, StackSettings
-    from services.chassis.settings import wrong_variables
+    from gateway.settings import Settings as GatewaySettings
+    from gateway.supervisor.stack import Stack
+    from gateway.supervisor.stack_settings import StackSettings, UnknownVariable, refuse_unknown
+    from services.chassis.setting_loading import wrong_variables
 
     with _private_files(), folder.held():
         orphans = end_leftovers(folder)
         if orphans:
             listen(f"ended what a killed supervisor had left: {', '.join(orphans)}", None)
         try:
+            refuse_unknown(os.environ)
             settings = StackSettings(pretend=True) if pretend else StackSettings()
             _refuse_to_mix(folder, settings.pretend)
             _refuse_a_taken_port(settings.listen)
             stack = Stack(folder, settings)
-        except (FileNotFoundError, DiskFullError) as error:
+        except (FileNotFoundError, DiskFullError, UnknownVariable) as error:
             raise StackError(str(error)) from error
         except ValidationError as error:
-            prefix = StackSettings.model_config["env_prefix"] if error.title == StackSettings.__name__ else ""
-            raise StackError("; ".join(wrong_variables(prefix, error, StackSettings.model_fields))) from error
+            # Envoy's configuration is made here, of variables of the gateway too.
+            wrong = StackSettings if error.title == StackSettings.__name__ else GatewaySettings
+            prefix = str(wrong.model_config["env_prefix"])
+            raise StackError("; ".join(wrong_variables(prefix, error, wrong.model_fields))) from error
         return asyncio.run(Supervisor(folder, stack.stages, server=stack.server, listen=listen).run())
 
 
@@ -117,8 +122,10 @@ def _refuse_a_taken_port(listen: str) -> None:
 
     if listen:
         host, port = split_host_port(listen)
+        if not port_is_free(0, host):
+            raise StackError(f"FIVESHOT_LISTEN: {listen} is no address of this machine; use 127.0.0.1 or 0.0.0.0")
         if port and not port_is_free(port, host):
-            raise StackError(f"Nothing can listen on {listen}: it is taken, or no address of this machine")
+            raise StackError(f"FIVESHOT_LISTEN: the port of {listen} is taken; choose another, or leave it out")
 
 
 def running_state(folder: DataFolder) -> StackState | None:

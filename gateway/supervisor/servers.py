@@ -6,6 +6,7 @@ see is what `fiveshot up` runs.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -66,7 +68,8 @@ class ServerSpec:
     leftovers: tuple[Path, ...] = ()
 
 
-_claims: list[socket.socket] = []
+_claims = ExitStack()
+atexit.register(_claims.close)
 _left: list[int] = []
 
 
@@ -101,7 +104,7 @@ def _claim() -> Iterable[int]:
         except OSError:
             held.close()
             continue
-        _claims.append(held)
+        _claims.enter_context(held)
         return range(start + 1, start + _BLOCK)
     raise OSError(f"no free ports are left between {_FIRST_PORT} and {_first_ephemeral_port()}")
 

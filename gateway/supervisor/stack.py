@@ -9,12 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
 
 from gateway import envoy_config, event_accounts, inside
 from gateway.settings import Settings as GatewaySettings
@@ -22,8 +20,7 @@ from gateway.supervisor import servers
 from gateway.supervisor.folder import Credentials, DataFolder
 from gateway.supervisor.ports import DEFAULT_LISTEN, port_is_free
 from gateway.supervisor.servers import HOST, ServerSpec
-from services.chassis.addresses import split_host_port
-from services.chassis.server_settings import Listed
+from gateway.supervisor.stack_settings import StackSettings
 
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")
 # A local stack has few callers; it need not wait long for them when it stops.
@@ -32,75 +29,6 @@ _GRACE_S = 3
 _WORKER_GRACE_S = 15
 _SERVICE_STOP_S = 10.0
 _WORKER_STOP_S = 20.0
-
-
-class StackSettings(BaseSettings):
-    """Variables with the prefix FIVESHOT_: which parts run elsewhere."""
-
-    model_config = SettingsConfigDict(env_prefix="FIVESHOT_", frozen=True, extra="ignore")
-
-    listen: str = Field("", description=f"host:port of the gateway; empty: {DEFAULT_LISTEN}, or a free port")
-    s3_endpoint: str = Field("", description="host:port of a running S3 server; then SeaweedFS is not started")
-    s3_access_key: str = Field("", description="access key of that server")
-    s3_secret_key: SecretStr = Field(SecretStr(""), description="secret key of that server")
-    s3_secure: bool = Field(False, description="use https to that server")
-    s3_bucket: str = Field("fiveshot", description="bucket of the pictures and files; made when it is absent")
-    nats_url: str = Field("", description="nats://host:port of a running NATS; then none is started")
-    nats_user: str = Field("", description="user of the services on that server")
-    nats_password: SecretStr = Field(SecretStr(""), description="password of that user")
-    database_url: str = Field(
-        "", description="postgresql+psycopg://…/fiveshot_{service}: a database per service instead of SQLite files"
-    )
-    catalogue: str = Field(
-        "", description="TOML file of base models; empty: base_models.toml of the data folder, else the package's"
-    )
-    metrics: bool = Field(
-        False, description="serve the metrics of every process; `fiveshot status --json` names the ports"
-    )
-    otlp_endpoint: str = Field("", description="OpenTelemetry collector, gRPC, host:port; empty: no spans are sent")
-    trace_share: float = Field(1.0, ge=0, le=1, description="share of the traces that are recorded, where they begin")
-    webhook_networks: Listed = Field(
-        default_factory=list,
-        description="private networks that webhooks may be sent to, also by http, such as 127.0.0.0/8; several with "
-        "commas or as a JSON list; empty: public addresses by https only",
-    )
-    workers: int = Field(1, ge=0, le=64, description="worker processes to start")
-    pretend: bool = Field(
-        False, description="workers that only pretend to train, in seconds a job; what they make is marked as pretended"
-    )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker; 0: all cores")
-
-    @field_validator("listen", "otlp_endpoint")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if value:
-            split_host_port(value)
-        return value
-
-    @field_validator("webhook_networks")
-    @classmethod
-    def _networks(cls, value: list[str]) -> list[str]:
-        for each in value:
-            try:
-                ip_network(each)
-            except ValueError:
-                raise ValueError(f"'{each[:100]}' is no network, such as 127.0.0.0/8") from None
-        return value
-
-    @field_validator("catalogue")
-    @classmethod
-    def _file(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"there is no file {value}")
-        return value
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.database_url and "{service}" not in self.database_url:
-            raise ValueError("FIVESHOT_DATABASE_URL must hold {service}, because each service has its own database")
-        if self.s3_endpoint and not (self.s3_access_key and self.s3_secret_key.get_secret_value()):
-            raise ValueError("FIVESHOT_S3_ENDPOINT needs FIVESHOT_S3_ACCESS_KEY and FIVESHOT_S3_SECRET_KEY")
-        return self
 
 
 class Stack:

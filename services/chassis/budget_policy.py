@@ -22,7 +22,8 @@ from services.chassis.callers import Watched
 from services.chassis.errors import InvalidArgument
 from services.chassis.logging import get_logger
 from services.chassis.names import check_id
-from services.chassis.settings import BudgetSettings, blaming
+from services.chassis.setting_loading import blaming
+from services.chassis.settings import BudgetSettings
 from services.chassis.telemetry import counter
 
 log = get_logger(__name__)

@@ -67,8 +67,9 @@ def known_choices(request: Message) -> Message:
 
 def _leave_out_unknown(message: Message) -> None:
     for field, value in message.ListFields():
-        of_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-        kind = field.message_type.fields_by_name["value"] if of_map else field
+        entry = field.message_type
+        of_map = entry is not None and entry.GetOptions().map_entry
+        kind = entry.fields_by_name["value"] if entry is not None and of_map else field
         if kind.message_type is not None:
             inner = value.values() if of_map else value if field.is_repeated else (value,)
             for each in inner:

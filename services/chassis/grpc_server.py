@@ -20,6 +20,7 @@ from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_client import MIB
 from services.chassis.interceptors import server_interceptors
 from services.chassis.internal_token import InternalTokenInterceptor
+from services.chassis.listening import bind, cannot_listen
 from services.chassis.logging import get_logger
 from services.chassis.needs import NEED, Need, Task, follow
 from services.chassis.settings import BaseServiceSettings
@@ -120,9 +121,12 @@ async def start_server(
         for name in told:
             await health_servicer.set(name, _NOT_SERVING if name in wrong else _SERVING)
 
-    host, wanted_port = split_host_port(settings.listen)
-    port = _bind(server, host, wanted_port)
-    metrics = telemetry.MetricsEndpoint(settings.metrics_listen) if settings.metrics_listen else None
+    host, _ = split_host_port(settings.listen)
+    port = bind(server, settings)
+    try:
+        metrics = telemetry.MetricsEndpoint(settings.metrics_listen) if settings.metrics_listen else None
+    except OSError as error:
+        raise cannot_listen(settings, "metrics_listen", error) from error
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: list[asyncio.Task[None]] = []
     await server.start()
@@ -215,15 +219,6 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]], grace_s: float) -> Non
             log.warning("background_task_cancelled_again", task=task.get_name())
             task.cancel()
         wait_s = _CANCEL_AGAIN_S
-
-
-def _bind(server: grpc.aio.Server, host: str, wanted_port: int) -> int:
-    address = f"[{host}]:{wanted_port}" if ":" in host else f"{host}:{wanted_port}"
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: the address is in use or not of this machine") from error
-    return int(port)
 
 
 def _write_port(path: Path, port: int) -> None:

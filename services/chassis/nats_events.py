@@ -26,7 +26,7 @@ from services.chassis.logging import get_logger
 from services.chassis.names import EVENT_STREAM
 from services.chassis.nats_client import EventClient, servers_of
 from services.chassis.needs import Need
-from services.chassis.settings import NatsClientSettings, NatsSettings
+from services.chassis.store_settings import NatsClientSettings, NatsSettings
 
 log = get_logger(__name__)
 

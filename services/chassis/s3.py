@@ -29,7 +29,7 @@ from services.chassis.errors import Internal, NotFound
 from services.chassis.needs import Need
 from services.chassis.s3_connection import ABSENT, connected, pool, tls, translating
 from services.chassis.s3_identity import identity
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 
 CHUNK_BYTES = 256 * 1024
 THREADS = 16

@@ -13,7 +13,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from services.chassis import telemetry
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
 from services.chassis.s3_identity import Identity
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 
 ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject", "NoSuchVersion", "ResourceNotFound"})
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized"})

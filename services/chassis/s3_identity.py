@@ -16,7 +16,7 @@ from minio.credentials.credentials import Credentials
 from minio.credentials.providers import IamAwsProvider, Provider, StaticProvider, WebIdentityProvider
 
 from services.chassis.errors import Internal, Unavailable
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 
 _STATUS = re.compile(r"HTTP status code (\d+)$")
 

@@ -1,132 +1,19 @@
 """Settings of how a process reaches servers that others run: TLS, identities, several addresses.
 
-Each group is a part of one in `settings.py`, so no two may have a validator of one name. Files are read once while the
-settings are checked, so that a wrong path or a damaged file ends the start with a line that names the variable.
+Each group is a part of one in `settings.py` or `store_settings.py`, so no two may have a validator of one name.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import ssl
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import NoDecode
+from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from services.chassis.setting_checks import check_url
-
-
-def _empty_is_no_file(value: object) -> object:
-    return value or None
-
-
-def _authorities(path: Path | None) -> Path | None:
-    if path is not None:
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except OSError as error:
-            raise ValueError(_unreadable(path, error, "certificates in PEM")) from error
-    return path
-
-
-def _readable(path: Path | None) -> Path | None:
-    if path is not None:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ValueError(f"{path}: is a pipe or a device; name a file")
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise ValueError(_unreadable(path, error, "a file")) from error
-    return path
-
-
-def _unreadable(path: Path, error: OSError, wanted: str) -> str:
-    why = f"holds no {wanted}" if isinstance(error, ssl.SSLError) else (error.strerror or "cannot be read")
-    return f"{path}: {why}"
-
-
-AuthorityFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_authorities)]
-"""PEM certificates of those who may sign a server's."""
-GivenFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_readable)]
-
-
-def _writable(path: Path | None) -> Path | None:
-    if path is None:
-        return None
-    try:
-        if path.is_dir():
-            raise ValueError(f"{path}: is a folder; name a file")
-    except OSError as error:
-        raise ValueError(f"{str(path)[:200]}: {error.strerror}") from error
-    parent = path.absolute().parent
-    if not parent.is_dir():
-        raise ValueError(f"{path}: lies in no folder that is there")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{path}: lies in a folder that may not be written to")
-    return path
-
-
-WrittenFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file), AfterValidator(_writable)]
-"""That the process will write."""
-
-
-def _listed(value: object) -> object:
-    """A list as JSON, or its items with commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError('is no JSON list, such as ["a", "b"]; items with commas do as well') from None
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
-"""Several texts: a JSON list, or with commas."""
-
-_LARGEST = {"days": 36_500, "hours": 876_000, "seconds": 3_153_600_000, "s": 3_153_600_000}
-"""A hundred years: with more no date can be computed."""
-_LARGEST_NUMBER = 2**63 - 1
-
-
-def check_size(field: str, value: float) -> None:
-    """Raises ValueError for a number that the suite cannot compute with. field: whose name ends with its unit."""
-    largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
-    if not value <= largest:
-        raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
-
-
-NamedFile = Annotated[Path | None, BeforeValidator(_empty_is_no_file)]
-"""That another process reads, such as Envoy, or this one later."""
-
-
-def check_pair(certificate: Path | None, key: Path | None) -> None:
-    """Raises ValueError unless both are given and belong together, or neither is."""
-    if (certificate is None) != (key is None):
-        raise ValueError("a certificate and its key go together: give both files or none")
-    if certificate is not None and key is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_password)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{key}: is no key without a password that fits the certificate {certificate}") from error
-
-
-def _no_password() -> str:
-    # Without this the library asks whoever sits at the terminal.
-    raise ValueError("the key has a password")
+from services.chassis.setting_checks import check_effect, check_url
+from services.chassis.setting_types import AuthorityFile, GivenFile, check_pair
 
 
 class OtlpSettings(BaseModel):
@@ -162,6 +49,15 @@ class OtlpSettings(BaseModel):
     def _key_of_otlp_cert(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         check_pair(info.data.get("otlp_cert_file"), value)
         return value
+
+    @model_validator(mode="after")
+    def _otlp_settings_are_heard(self) -> Self:
+        tls = ("otlp_ca_file", "otlp_cert_file", "otlp_key_file")
+        if not self.otlp_endpoint:
+            check_effect(self, ("otlp_secure", *tls, "otlp_headers"), needs="otlp_endpoint")
+        if not self.otlp_secure:
+            check_effect(self, tls, needs="otlp_secure=true")
+        return self
 
     @property
     def otlp_header_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -253,6 +149,10 @@ class S3ServerSettings(BaseModel):
     def _s3_web_is_whole(self) -> Self:
         if self.s3_identity == "web" and not (self.s3_identity_url and self.s3_token_file):
             raise ValueError("s3_identity=web needs s3_identity_url and s3_token_file")
+        if self.s3_identity != "web":
+            check_effect(self, ("s3_role", "s3_token_file"), needs="s3_identity=web")
+        if self.s3_identity == "keys":
+            check_effect(self, ("s3_identity_url",), needs="s3_identity=web or s3_identity=aws")
         return self
 
 

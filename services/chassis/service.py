@@ -26,10 +26,12 @@ from services.chassis.audit.calls import Auditing
 from services.chassis.errors import DomainError
 from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.grpc_server import Register, RunningServer, start_server
+from services.chassis.listening import check_addresses
 from services.chassis.needs import Need, Task
 from services.chassis.patience import patiently
 from services.chassis.release import release
-from services.chassis.settings import BaseServiceSettings, WrongSetting, load, refuse
+from services.chassis.setting_loading import WrongSetting, load, refuse
+from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import Interrupted, unless
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ class Service:
 
 @asynccontextmanager
 async def serving(settings: BaseServiceSettings, service: Service) -> AsyncIterator[RunningServer]:
-    """The whole life of a service around the block, without the signals of a process. Raises Unavailable, OSError."""
+    """The whole life of a service around the block, without the signals of a process. Raises Unavailable, OSError,
+    WrongSetting."""
     try:
         await service.prepare(settings.start_patience_s)
         async with service.start(settings) as running:
@@ -149,6 +152,8 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], task
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
+        if task == "serve":
+            check_addresses(settings)
         service = build(settings)
     except WrongSetting as error:
         return refuse(settings, error)
@@ -163,6 +168,8 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], task
             return await _served(settings, running, stop)
     except Interrupted:
         return 0
+    except WrongSetting as error:
+        return refuse(settings, error)
     except (DomainError, OSError) as error:
         log.error("start_failed", error=str(error))
         return 1

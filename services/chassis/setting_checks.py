@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel
 
 _NUMBERS = re.compile(r"[0-9.]+")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -29,6 +32,26 @@ _POSTGRES_OPTIONS = frozenset(
 """All that libpq 18 knows. Its library would say so too, but rooms that read settings know no SQL."""
 _SQLITE = b"SQLite format 3\x00"
 _UNLIKE_A_NAME = re.compile(r"\.\.|\.-|-\.")
+_LARGEST = {"days": 36_500, "hours": 876_000, "seconds": 3_153_600_000, "s": 3_153_600_000}
+"""A hundred years: with more no date can be computed."""
+_LARGEST_NUMBER = 2**63 - 1
+
+
+def check_size(field: str, value: float) -> None:
+    """Raises ValueError for a number that the suite cannot compute with. field: whose name ends with its unit."""
+    largest = _LARGEST.get(field.rpartition("_")[2], _LARGEST_NUMBER)
+    if not value <= largest:
+        raise ValueError(f"is too large; give at most {largest:,}".replace(",", " "))
+
+
+def check_effect(settings: BaseModel, names: Sequence[str], *, needs: str) -> None:
+    """That none of the fields `names` was given: what they say is heard by nobody. needs: what would hear it, as the
+    operator would write it, `s3_secure=true`."""
+    fields = type(settings).model_fields
+    idle = [name for name in names if getattr(settings, name) != fields[name].get_default(call_default_factory=True)]
+    if idle:
+        has, them = ("have", "them") if len(idle) > 1 else ("has", "it")
+        raise ValueError(f"{' and '.join(idle)} {has} no effect without {needs}; set that too, or leave {them} out")
 
 
 def check_host(host: str) -> None:

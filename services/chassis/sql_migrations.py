@@ -25,9 +25,9 @@ from sqlalchemy.pool import NullPool
 from services.chassis.logging import get_logger
 from services.chassis.needs import Need
 from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
-from services.chassis.settings import SqlSettings
 from services.chassis.sql import Database, away
 from services.chassis.sql_engines import CONNECT_S, SQLITE_BUSY_MS, sqlite_file
+from services.chassis.store_settings import SqlSettings
 
 log = get_logger(__name__)
 

@@ -6,16 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    BudgetSettings,
-    ListSettings,
-    NatsSettings,
-    S3Settings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.settings import AuditSettings, BaseServiceSettings, BudgetSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 from services.chassis.zip_archives import ArchiveLimits
 from services.dataset.models.checks import EXTENSIONS, Limits
 
@@ -39,7 +31,7 @@ class Settings(
     max_images_per_dataset: int = Field(100, ge=1, le=10_000)
     max_pixels: int = Field(64_000_000, ge=1, le=500_000_000, description="width times height of one picture")
     min_side: int = Field(16, ge=1, le=4096, description="pixels of a picture's shorter side")
-    upload_idle_s: float = Field(30.0, gt=0, le=600, description="seconds an upload may pause between two messages")
+    upload_idle_s: float = Field(30.0, ge=1, le=600, description="seconds an upload may pause between two messages")
     upload_budget_mib: int = Field(
         128, ge=1, le=65_536, description="MiB of pictures that may be in flight, of all callers together"
     )

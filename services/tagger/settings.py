@@ -9,15 +9,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from services.chassis.addresses import Target
 from services.chassis.byte_budget import MIB, ByteBudget
 from services.chassis.picture_decoding.settings import DecodePoolSettings
-from services.chassis.setting_checks import check_folder, check_printable
-from services.chassis.settings import (
-    AuditSettings,
-    BaseServiceSettings,
-    ListSettings,
-    NatsClientSettings,
-    SqlSettings,
-    service_config,
-)
+from services.chassis.setting_checks import check_effect, check_folder, check_printable
+from services.chassis.settings import AuditSettings, BaseServiceSettings, ListSettings, service_config
+from services.chassis.store_settings import NatsClientSettings, SqlSettings
 
 
 class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings, AuditSettings, BaseServiceSettings):
@@ -73,6 +67,8 @@ class Settings(DecodePoolSettings, SqlSettings, ListSettings, NatsClientSettings
     def _one_picture_fits(self) -> Settings:
         if min(self.picture_budget_mib, self.project_picture_budget_mib) * MIB < self.max_image_bytes:
             raise ValueError("picture_budget_mib and project_picture_budget_mib must hold a picture of max_image_bytes")
+        if self.taggers_dir is None:
+            check_effect(self, ("captioner_api_key",), needs="taggers_dir")
         return self
 
     @property

@@ -21,7 +21,7 @@ from services.chassis.nats_events import EventBus
 from services.chassis.outbox import Outbox, Relay
 from services.chassis.s3 import ObjectStore
 from services.chassis.service import Service, run
-from services.chassis.settings import blaming
+from services.chassis.setting_loading import blaming
 from services.chassis.shared_signals import SharedSignals
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow

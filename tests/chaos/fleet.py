@@ -20,7 +20,7 @@ from gateway import api_keys, envoy_config, inside
 from gateway.settings import SERVICES
 from gateway.settings import Settings as GatewaySettings
 from gateway.supervisor import servers
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.chaos.replicas import Gateway, Replica, Unit
 from tests.fixtures.postgres import USER
 from tests.fixtures.preloaded import Preloaded

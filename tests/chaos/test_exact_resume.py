@@ -12,7 +12,7 @@ import pytest
 from fiveshot.trainer.v1 import training_job_pb2, training_service_pb2
 
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.chaos.seed import SEED
 from tests.fakes.dataset_server import FakeDatasetServer
 from tests.fixtures.patience import lasting, scaled

@@ -12,7 +12,9 @@ from services.chassis.errors import Aborted, DeadlineExceeded, NotFound, Unavail
 from services.chassis.grpc_client import channel
 from services.chassis.patience import patiently
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import BaseServiceSettings, S3Settings, load, service_config
+from services.chassis.setting_loading import load
+from services.chassis.settings import BaseServiceSettings, service_config
+from services.chassis.store_settings import S3Settings
 from tests.fakes.simulated_worker import Held, SimulatedWorker
 from tests.fixtures.patience import lasting, scaled
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from gateway.supervisor import servers
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.grpc_client import channel
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.chaos.victims import Victim, python_process
 from tests.fixtures.patience import scaled
 from tests.fixtures.preloaded import Preloaded

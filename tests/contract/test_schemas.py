@@ -12,9 +12,9 @@ from sqlalchemy import Boolean, Connection, Float, Integer, LargeBinary, MetaDat
 from services.chassis.errors import DomainError, FailedPrecondition, Unavailable
 from services.chassis.release import release
 from services.chassis.schema_state import SchemaState, check_serves, demanded, read
-from services.chassis.settings import SqlSettings
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import migrated, upgrade
+from services.chassis.store_settings import SqlSettings
 from tests.fixtures.schemas import (
     KEPT_BY_FRAME,
     MIGRATIONS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from services.chassis.settings import SqlSettings
+from services.chassis.store_settings import SqlSettings
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("dataset", "tagger", "trainer", "registry", "notifier")

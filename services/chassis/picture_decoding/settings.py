@@ -11,7 +11,7 @@ class DecodeSettings(BaseModel):
     """How pictures are decoded: each in a process of its own kind, which ends when one takes too much."""
 
     decode_cpu_s: int = Field(10, ge=1, le=600, description="processor seconds that one picture may take")
-    decode_wall_s: float = Field(30.0, gt=0, le=3600, description="seconds that one picture may take in all")
+    decode_wall_s: float = Field(30.0, ge=1, le=3600, description="seconds that one picture may take in all")
     decode_memory_mib: int = Field(480, ge=64, le=65_536, description="MiB that one picture may take while decoded")
     decode_pictures_per_process: int = Field(
         200, ge=1, le=1_000_000, description="pictures after which a decoding process is replaced"

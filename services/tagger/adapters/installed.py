@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from services.chassis.logging import get_logger
-from services.chassis.settings import WrongSetting, blaming
+from services.chassis.setting_loading import WrongSetting, blaming
 from services.tagger.adapters import captioner_file
 from services.tagger.adapters.measured import MeasuredTagger
 from services.tagger.adapters.openai_captioner import OpenAiCaptioner, key_reader

@@ -5,6 +5,7 @@ It ends when the process that started it does.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import queue
@@ -26,6 +27,8 @@ def main() -> None:
     jobs: Jobs = queue.SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     warm = Warm()
+    # What was imported stays, and would be searched for garbage with every job.
+    gc.freeze()
     while True:
         spec, processes = jobs.get()
         # The run before has shared the cores out.

@@ -50,9 +50,10 @@ def loss_plot(losses: Sequence[float], steps_per_epoch: int, path: Path) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 4), dpi=110)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    # A layout that matplotlib works out draws everything twice.
+    axes = figure.add_axes((0.1, 0.115, 0.87, 0.835))
     steps = numpy.arange(1, len(losses) + 1)
     axes.plot(steps, losses, color="#b8c7d9", linewidth=0.8, label="loss of a step")
     axes.plot(steps, running_mean(losses, max(1, steps_per_epoch // 3)), color="#1f5fa8", label="running mean")

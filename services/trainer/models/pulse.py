@@ -12,6 +12,7 @@ SHORTEST = timedelta(milliseconds=500)
 """Progress is told no more often anyway."""
 SHARE_OF_LEASE = 3
 """So many reports fall into a lease at the least: two may be lost, and the job is still its worker's."""
+SHORTEST_LEASE = SHORTEST * SHARE_OF_LEASE
 WINDOW = timedelta(seconds=15)
 """Of two such windows the fuller says how many workers report here; none is longer silent than that while it works."""
 

@@ -7,6 +7,7 @@ another worker goes on from the last finished epoch.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 from typing import NoReturn
@@ -16,7 +17,7 @@ import grpc
 from services.chassis.disk import room
 from services.chassis.logging import get_logger
 from services.chassis.service import Service, run
-from services.chassis.settings import blaming
+from services.chassis.setting_loading import blaming
 from services.trainer.recipe.catalogue import InvalidCatalogue, load_catalogue
 from services.trainer.worker import metrics
 from services.trainer.worker.settings import WorkerSettings
@@ -39,6 +40,8 @@ def build(settings: WorkerSettings) -> Service:
             await asyncio.to_thread(metrics.watch_gpus)
         runner = await asyncio.to_thread(importlib.import_module, RUNNER)
         module = await asyncio.to_thread(importlib.import_module, PRETENDING if settings.pretend else ENGINE)
+        # What was imported stays, and would be searched for garbage at the end of every job.
+        gc.freeze()
         await runner.Worker(settings, catalogue, engine=module.engine(settings)).run()
         log.info("idled_long_enough", seconds=settings.idle_exit_seconds)
         signal.raise_signal(signal.SIGTERM)

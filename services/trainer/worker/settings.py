@@ -6,13 +6,15 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from services.chassis.addresses import Target
 from services.chassis.picture_decoding.settings import DecodeSettings
-from services.chassis.setting_checks import check_folder, check_printable
-from services.chassis.settings import BaseServiceSettings, S3Settings, service_config
+from services.chassis.setting_checks import check_effect, check_folder, check_printable
+from services.chassis.settings import BaseServiceSettings, service_config
+from services.chassis.store_settings import S3Settings
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE
 
 
@@ -70,16 +72,17 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     probe: bool = Field(True, description="measure a base model that such a device has never run, while nothing waits")
     heartbeat_seconds: float = Field(
         0.5,
-        gt=0,
+        ge=0.1,
         le=10,
-        description="shortest pause between two reports to the trainer, which asks for longer ones of many workers",
+        description="shortest pause between two reports to the trainer, which asks for longer ones of many workers; "
+        "at most a third of its lease",
     )
-    acquire_wait_seconds: float = Field(20.0, ge=0, le=60, description="how long one request for a job waits")
+    acquire_wait_seconds: float = Field(20.0, ge=1, le=60, description="how long one request for a job waits")
     idle_exit_seconds: float = Field(
         0.0, ge=0, description="after so long without a job the process ends, with 0; 0: it waits for ever"
     )
     stall_seconds: float = Field(
-        1800.0, gt=0, description="after so long without a word from the engine the process gives up and ends"
+        1800.0, ge=60, description="after so long without a word from the engine the process gives up and ends"
     )
     outage_patience_seconds: float = Field(
         600.0, ge=0, description="how long a job goes on while the trainer or the object store is away"
@@ -90,6 +93,12 @@ class WorkerSettings(DecodeSettings, S3Settings, BaseServiceSettings):
     def _scratch_is_a_folder(cls, value: Path) -> Path:
         check_folder(value, written=True)
         return value
+
+    @model_validator(mode="after")
+    def _pretending_is_meant(self) -> Self:
+        if not self.pretend:
+            check_effect(self, ("pretend_seconds",), needs="pretend=true")
+        return self
 
     @field_validator("worker_id")
     @classmethod

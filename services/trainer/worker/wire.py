@@ -96,9 +96,11 @@ class Assignment:
     initial: worker_service_pb2.InitialLora | None = None
 
     def pause_s(self, own_s: float, wanted_s: float) -> float:
-        """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and not so much
-        that the loss of two reports would end the lease."""
-        return max(own_s, min(wanted_s, self.lease_s / _REPORTS_A_LEASE))
+        """Seconds until the next report: what the trainer wants, no less than the worker's own setting, and neither so
+        much that the loss of two reports would end the lease."""
+        if not self.lease_s:
+            return own_s
+        return min(max(own_s, wanted_s), self.lease_s / _REPORTS_A_LEASE)
 
 
 @dataclass(frozen=True, slots=True)

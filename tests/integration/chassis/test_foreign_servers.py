@@ -21,9 +21,9 @@ from services.chassis.cloud_events import event_subject
 from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
 from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import NatsSettings, S3Settings, SqlSettings
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 from tests.fixtures.identities import giving_identities
 from tests.fixtures.nats_cluster import running_cluster
 from tests.fixtures.patience import scaled, until
@@ -99,7 +99,13 @@ async def test_what_is_wrong_with_postgresql_is_said_at_once(
             postgres_port, pair, database_url=f"postgresql+psycopg://reader:wrong@{at}"
         ),
         "no encryption": by_certificate(
-            postgres_port, pair, database_url=f"postgresql+psycopg://reader:right@{at}", database_sslmode="disable"
+            postgres_port,
+            pair,
+            database_url=f"postgresql+psycopg://reader:right@{at}",
+            database_sslmode="disable",
+            database_ca_file=None,
+            database_cert_file=None,
+            database_key_file=None,
         ),
     }
     for words, settings in wrong.items():
@@ -165,7 +171,7 @@ async def test_nats_in_a_cluster_by_credentials_over_tls(
 async def test_a_nats_server_without_tls_sees_no_password_where_tls_is_wanted(
     nats_url: str, pair: Certificates
 ) -> None:
-    context = NatsSettings(nats_ca_file=pair.authority).nats_tls()
+    context = NatsSettings(nats_url=nats_url, nats_ca_file=pair.authority).nats_tls()
     bus = EventBus(nats_url, name="test", tls=context, timeout_s=scaled(1))
     with pytest.raises(Unavailable, match="speaks no TLS"):
         await bus.open()
@@ -271,4 +277,4 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path, pair: Certific
         with pytest.raises(ValueError, match="validation error") as caught:
             NatsSettings(**fields)
         assert words in str(caught.value)
-    assert NatsSettings(nats_ca_file=both).nats_tls() is not None
+    assert NatsSettings(nats_url="nats://a:4222", nats_ca_file=both).nats_tls() is not None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +33,8 @@ import asyncio, os, sys
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.chassis.needs import Need
 from services.chassis.service import Service, run
-from services.chassis.settings import BaseServiceSettings, WrongSetting
+from services.chassis.setting_loading import WrongSetting
+from services.chassis.settings import BaseServiceSettings
 from tests.integration.chassis.echo_service import NAME, Echo
 
 async def work():
@@ -191,9 +193,32 @@ async def test_wrong_settings_end_the_process_before_it_starts(launch: Launch, t
         _, output = await process.communicate()
     assert process.returncode == 2
     assert output.decode().splitlines()[1:] == [
-        "  FIVESHOT_LISTN: no such setting",
+        "  FIVESHOT_LISTN: no such setting. Did you mean FIVESHOT_LISTEN?",
         "  FIVESHOT_LISTEN: 'here' is not host:port, for example 127.0.0.1:8080",
     ]
+
+
+@pytest.mark.parametrize("name", ["FIVESHOT_LISTEN", "FIVESHOT_METRICS_LISTEN"])
+async def test_an_address_of_another_machine_is_told_before_anything_is_waited_for(
+    launch: Launch, tmp_path: Path, name: str
+) -> None:
+    process = await launch(tmp_path / "port", "wait", str(tmp_path / "database"), **{name: "203.0.113.9:7000"})
+    async with within():
+        _, output = await process.communicate()
+    assert process.returncode == 2
+    assert output.decode().splitlines() == [
+        "The settings are wrong:",
+        f"  {name}: 203.0.113.9:7000 is no address of this machine; 0.0.0.0 stands for all that it has",
+    ]
+
+
+@pytest.mark.parametrize("name", ["FIVESHOT_LISTEN", "FIVESHOT_METRICS_LISTEN"])
+async def test_a_port_that_is_taken_is_told_with_its_setting(launch: Launch, tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, log = await ended(await launch(tmp_path / "port", **{name: where}))
+    assert code == 1
+    assert [line["error"] for line in log] == [f"Nothing can listen on {where} of {name}: the port is taken"]
 
 
 async def test_metrics_are_served(launch: Launch, tmp_path: Path, free_port: int) -> None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from services.chassis.errors import Internal, NotFound, Unavailable
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 
 MIB = 1024 * 1024
 LARGE = random.Random(5).randbytes(7 * MIB + 13)

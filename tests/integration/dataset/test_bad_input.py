@@ -13,7 +13,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from services.chassis import errors
 from services.chassis.listing.pages import PageTokens
 from services.chassis.request_context import RequestContext, use
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset, upload_requests
 from tests.fixtures.patience import until
@@ -124,7 +124,7 @@ async def test_a_stream_that_stalls_is_ended(s3_settings: S3Settings, sqlite_url
         yield chunk
         await asyncio.Event().wait()
 
-    async with running_dataset(s3_settings, sqlite_url, upload_idle_s=0.2) as server:
+    async with running_dataset(s3_settings, sqlite_url, upload_idle_s=1) as server:
         await server.new_set()
         before = await server.stored()
         with pytest.raises(errors.DeadlineExceeded) as caught:

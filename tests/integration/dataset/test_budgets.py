@@ -18,9 +18,9 @@ from sqlalchemy import select
 
 from services.chassis import errors
 from services.chassis.outbox import Outbox, stable_id
-from services.chassis.settings import S3Settings
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
+from services.chassis.store_settings import S3Settings
 from services.dataset.adapters.sql_tables import datasets, events, project_usage
 from services.dataset.adapters.sql_usage import SqlMeter
 from services.dataset.app import MIGRATIONS

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from services.chassis import errors
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fakes import pictures
 from tests.fixtures.dataset import DatasetServer, running_dataset
 from tests.fixtures.jpeg_writer import with_scans

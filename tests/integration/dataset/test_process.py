@@ -11,7 +11,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
 from services.chassis.grpc_client import channel
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fixtures.patience import within
 from tests.fixtures.processes import async_child, finished_async, listening
 

@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.grpc_client import channel
 from services.chassis.release import release
-from services.chassis.settings import S3Settings
 from services.chassis.sql_migrations import upgrade
+from services.chassis.store_settings import S3Settings
 from services.dataset.app import MIGRATIONS
 from tests.fixtures.patience import until, within
 from tests.fixtures.processes import async_child, finished_async, listening

@@ -15,7 +15,7 @@ from PIL import Image
 from sqlalchemy import insert
 
 from services.chassis import errors
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.dataset.adapters.sql_tables import noted_keys
 from tests.fakes import pictures
 from tests.fixtures.dataset import SET_NAME, DatasetServer, running_dataset

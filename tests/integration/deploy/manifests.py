@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from services.chassis.settings import load
+from services.chassis.setting_loading import load
 from tests.fixtures.processes import finished
 from tools.settings_table import PROCESSES
 

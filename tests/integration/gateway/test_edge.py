@@ -204,6 +204,35 @@ async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_co
     assert gateway.servicer.metadata == []
 
 
+HOW_HTTP_IS_SPOKEN = [
+    ("GET", "HTTP/1.0", [], 426),
+    ("GET", "HTTP/2.0", [], 426),
+    ("POST", "HTTP/1.1", ["transfer-encoding: gzip"], 501),
+    ("POST", "HTTP/1.1", ["transfer-encoding: gzip, chunked"], 501),
+    ("GET", "HTTP/1.1", ["connection: upgrade", "upgrade: websocket"], 403),
+    ("GET", "HTTP/1.1", ["x_note: a"], 400),
+    ("FETCH", "HTTP/1.1", [], 400),
+]
+
+
+async def test_whoever_speaks_another_http_is_told_so_with_a_status(gateway: Gateway) -> None:
+    host, _, port = gateway.target.rpartition(":")
+    for verb, version, headers, code in HOW_HTTP_IS_SPOKEN:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            "\r\n".join([f"{verb} /v1/{NAME} {version}", f"host: {gateway.target}", *headers, "", ""]).encode()
+        )
+        async with within():
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        what = (verb, version, headers, head)
+        assert head.startswith(f"HTTP/1.1 {code} ".encode()), what
+        assert b"content-type: application/json" in head, what
+        detail = json.loads(body)["details"][0]
+        assert (detail["reason"], bool(detail["metadata"]["remedy"])) == (f"GATEWAY_HTTP_{code}", True), what
+    assert gateway.servicer.metadata == []
+
+
 def violations(answer: dict[str, Any]) -> dict[str, str]:
     """What an answer says of each wrong field."""
     found = [each["fieldViolations"] for each in answer["details"] if "fieldViolations" in each]

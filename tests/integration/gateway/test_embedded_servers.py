@@ -21,7 +21,7 @@ from gateway.supervisor.ports import port_is_free
 from gateway.supervisor.servers import ServerSpec
 from services.chassis.nats_events import EventBus
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fixtures import processes
 from tests.fixtures.patience import scaled
 from tests.fixtures.servers import NATS_PASSWORD, nats_address

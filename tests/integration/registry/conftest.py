@@ -10,7 +10,8 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 
 from services.chassis.grpc_server import start_server
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import BaseServiceSettings, S3Settings
+from services.chassis.settings import BaseServiceSettings
+from services.chassis.store_settings import S3Settings
 from services.registry.settings import Settings
 from tests.fakes.trainer_service import NAME as TRAINER_NAME
 from tests.fakes.trainer_service import FakeTrainer

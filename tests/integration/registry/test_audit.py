@@ -19,7 +19,7 @@ from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from services.chassis.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied
 from services.chassis.names import AUDIT_STREAM, AUDIT_SUBJECTS
 from services.chassis.nats_events import EventBus
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.registry.settings import Settings
 from tests.fixtures.patience import until, within
 from tests.integration.registry.running import serving

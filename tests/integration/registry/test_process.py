@@ -11,7 +11,7 @@ from fiveshot.registry.v1 import registry_service_pb2 as service_pb
 from fiveshot.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 
 from services.chassis.grpc_client import channel
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from tests.fixtures.patience import within
 from tests.fixtures.processes import async_child, finished_async, listening
 

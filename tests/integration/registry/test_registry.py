@@ -28,7 +28,7 @@ from services.chassis.errors import (
 )
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.registry.settings import Settings
 from tests.fakes import lora_files
 from tests.fakes.finished_epochs import EPOCH, JOB, contents

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from gateway.demo_pictures.backgrounds import COLOURS
 from services.chassis.grpc_client import channel
 from services.chassis.service import serving
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.dataset.app import build as build_dataset
 from services.dataset.settings import Settings as DatasetSettings
 from services.tagger.app import build

@@ -15,7 +15,7 @@ from fiveshot.trainer.v1 import training_event_pb2, training_job_pb2, training_s
 
 from services.chassis.grpc_client import channel
 from services.chassis.service import serving
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.registry.app import build
 from services.registry.settings import Settings
 from tests.fixtures.patience import scaled

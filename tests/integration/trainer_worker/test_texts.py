@@ -11,7 +11,7 @@ from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from sqlalchemy import update
 
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import S3Settings
+from services.chassis.store_settings import S3Settings
 from services.dataset.adapters.sql_tables import version_images
 from services.trainer.adapters.grpc_datasets import GrpcDatasets
 from services.trainer.engine.batches import draw_pass, epoch_steps

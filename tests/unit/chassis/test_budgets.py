@@ -15,7 +15,8 @@ from services.chassis.budget_policy import LARGEST, InvalidPolicy, PolicyFile, p
 from services.chassis.budgets import DATASETS, IMAGES, STORED_BYTES, UPLOADS, AtOnce, Budgets
 from services.chassis.errors import ResourceExhausted
 from services.chassis.request_context import RequestContext, use
-from services.chassis.settings import BudgetSettings, WrongSetting
+from services.chassis.setting_loading import WrongSetting
+from services.chassis.settings import BudgetSettings
 
 
 def budgets(**limits: int) -> Budgets:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from gateway.settings import Settings as GatewaySettings
-from services.chassis.settings import load
+from services.chassis.setting_loading import load
 from services.dataset.settings import Settings as DatasetSettings
 from services.notifier.settings import Settings as NotifierSettings
 from services.registry.settings import Settings as RegistrySettings

@@ -35,7 +35,8 @@ from services.chassis.request_checks import (
 )
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
-from services.chassis.settings import BaseServiceSettings, S3Settings
+from services.chassis.settings import BaseServiceSettings
+from services.chassis.store_settings import S3Settings
 
 
 def caller(*projects: str) -> RequestContext:

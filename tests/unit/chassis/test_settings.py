@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from services.chassis import settings
+from services.chassis import setting_loading
 from services.chassis.addresses import split_host_port
-from services.chassis.settings import BaseServiceSettings, NatsSettings, S3Settings, SqlSettings, service_config
+from services.chassis.settings import BaseServiceSettings, service_config
+from services.chassis.store_settings import NatsSettings, S3Settings, SqlSettings
 
 
 class PaintSettings(SqlSettings, S3Settings, NatsSettings, BaseServiceSettings):
@@ -24,7 +25,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load(monkeypatch: pytest.MonkeyPatch, **environ: str) -> PaintSettings:
     monkeypatch.setattr("os.environ", environ)
-    return settings.load(PaintSettings)
+    return setting_loading.load(PaintSettings)
 
 
 def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

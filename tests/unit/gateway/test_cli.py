@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from fiveshot import errors
 from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
@@ -21,6 +22,7 @@ from gateway.cli.session import Session
 from gateway.cli.tagging import tag_options
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
+from gateway.supervisor.stack_settings import UnknownVariable, refuse_unknown
 
 
 def _run(*arguments: str, data: Path) -> Any:
@@ -87,6 +89,10 @@ def test_every_error_as_json(tmp_path: Path, arguments: tuple[str, ...], code: i
         ("FIVESHOT_WORKERS", "many", "FIVESHOT_WORKERS: Input should be a valid integer"),
         ("FIVESHOT_CATALOGUE", "/no/such.toml", "FIVESHOT_CATALOGUE: there is no file /no/such.toml"),
         ("FIVESHOT_S3_ENDPOINT", "s3:80", "FIVESHOT_S3_ENDPOINT needs FIVESHOT_S3_ACCESS_KEY"),
+        ("FIVESHOT_S3_SECURE", "true", "FIVESHOT_S3_SECURE has no effect without FIVESHOT_S3_ENDPOINT"),
+        ("FIVESHOT_LISTEN", "203.0.113.9:80", "FIVESHOT_LISTEN: 203.0.113.9:80 is no address of this machine"),
+        ("FIVESHOT_WORKRES", "2", "FIVESHOT_WORKRES: no such setting. Did you mean FIVESHOT_WORKERS?"),
+        ("GATEWAY_RATE_LIMIT_BURST", "0", "GATEWAY_RATE_LIMIT_BURST: Input should be greater than or equal to 1"),
     ],
 )
 @pytest.mark.parametrize("how", [(), ("--detach",)])
@@ -102,11 +108,19 @@ def test_a_wrong_variable_of_the_stack_is_named(
 
 
 def test_a_taken_address_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "port_is_free", lambda port, host: False)
+    monkeypatch.setattr(run, "port_is_free", lambda port, host: port == 0)
     monkeypatch.setenv("FIVESHOT_LISTEN", "127.0.0.1:7437")
     result = _run("up", data=tmp_path)
     assert result.exit_code == output.FAILED
-    assert "Nothing can listen on 127.0.0.1:7437" in result.stderr
+    assert "FIVESHOT_LISTEN: the port of 127.0.0.1:7437 is taken" in result.stderr
+
+
+def test_what_the_command_line_reads_is_known_to_the_stack() -> None:
+    root: Any = typer.main.get_command(app)
+    read = {str(option.envvar) for option in root.params if option.envvar}
+    refuse_unknown([*read, "FIVESHOT_DEBUG", "FIVESHOT_TEST_PATIENCE", "FIVESHOT_BINARY_WEED", "FIVESHOT_SERVICE_HOST"])
+    with pytest.raises(UnknownVariable, match=r"^FIVESHOT_NONE: no such setting; FIVESHOT_TREADS: .* FIVESHOT_THREADS"):
+        refuse_unknown([*read, "FIVESHOT_TREADS", "FIVESHOT_NONE", "OTHER"])
 
 
 def test_an_alias_is_taken_away_without_a_version() -> None:

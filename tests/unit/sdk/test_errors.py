@@ -52,6 +52,13 @@ def test_a_server_that_cannot_be_reached_is_said_in_our_words(details: str, mess
     assert (error.reason, error.message) == ("NO_CONNECTION", message)
 
 
+@pytest.mark.parametrize("details", ["Deadline Exceeded", "Stream removed (Deadline Exceeded)"])
+def test_an_answer_that_did_not_come_in_time_is_said_in_our_words(details: str) -> None:
+    error = errors.from_rpc_error(_failed(grpc.StatusCode.DEADLINE_EXCEEDED, details))
+    assert (type(error), error.message) == (errors.DeadlineExceeded, "No answer came in the time that the call had")
+    assert "/healthz" in error.remedy
+
+
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 def test_a_failure_of_the_connection_is_the_class_of_its_code(code: grpc.StatusCode) -> None:
     error = errors.from_rpc_error(_failed(code, "", ("x-request-id", "r-2")))

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from gateway.cli.main import app, hoist
-from gateway.supervisor.stack import StackSettings
+from gateway.supervisor.stack_settings import StackSettings
 from tools.cli_docs import PAGE, exit_codes, parts, records, walk
 from tools.marked_pages import DOCS, cell, refreshed, updated
 

@@ -170,6 +170,11 @@ def test_a_worker_obeys_within_bounds(own_s: float, wanted_s: float, pause_s: fl
     assert held.pause_s(own_s, wanted_s) == pause_s
 
 
+def test_a_workers_own_setting_never_costs_it_its_lease() -> None:
+    held = Assignment(training_job_pb2.TrainingJob(), "t", 1, "p/", (), lease_s=6.0)
+    assert held.pause_s(10.0, 0.5) == 2.0
+
+
 async def test_a_worker_that_was_not_heard_of_for_a_day_is_forgotten_unless_it_holds_a_job(verbs: Verbs) -> None:
     await verbs.create()
     await verbs.take("busy")

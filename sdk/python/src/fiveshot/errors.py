@@ -232,7 +232,7 @@ _CLASSES: dict[str, type[FiveshotError]] = {kind.code: kind for kind in Fiveshot
 # What can be done when the failure comes from the connection and carries no remedy.
 _CONNECTION_REMEDIES = {
     "UNAVAILABLE": "Check that the server runs and that its address is right, then try again.",
-    "DEADLINE_EXCEEDED": "Try again, or allow the call more time.",
+    "DEADLINE_EXCEEDED": "Try again, or allow the call more time; /healthz of the server says what is away.",
     "UNIMPLEMENTED": "Check that the address is Fiveshot's and that both sides have the same version.",
     "RESOURCE_EXHAUSTED": "Send less at once.",
 }
@@ -279,6 +279,9 @@ def from_rpc_error(error: grpc.RpcError) -> FiveshotError:
             "The call broke off while it was sent", reason="CONNECTION_LOST", remedy="Try again.", request_id=request_id
         )
     message = (failed.details() or "").strip() or f"The call failed with {code}"
+    if code == "DEADLINE_EXCEEDED" and "deadline exceeded" in message.lower():
+        # The library's own words, such as "Stream removed", are about its connections.
+        message = "No answer came in the time that the call had"
     kind, remedy, reason = _CLASSES.get(code, Internal), _CONNECTION_REMEDIES.get(code, ""), ""
     if kind is Unavailable and message.lower().startswith(_NO_CONNECTION):
         tried = _ADDRESS.search(message)
