@@ -15,7 +15,8 @@ COPY_PRICE = 0.1
 """Gain that previews which are copies must be worth."""
 
 RISE = 0.05
-"""Share by which the loss on moved views may lie above its lowest; beyond it the pictures are learnt by heart."""
+"""Share by which the loss on moved views may lie above its lowest; beyond it the pictures are learnt by heart, unless
+what they gained themselves meanwhile is more."""
 
 CLEARLY_BETTER = 0.05
 """Gain by which an earlier epoch must beat the last one: few noised pictures tell no smaller differences apart."""
@@ -59,14 +60,17 @@ def gain(evaluation: Evaluation) -> float:
 def before_memorising(evaluations: Sequence[Evaluation]) -> int:
     """How many leading epochs come before the loss on moved views has risen; all of them where it does not.
 
-    A held-out picture tells more than moved ones; where there is one, the score counts it and nothing is cut.
+    It must rise by more than the pictures' own loss falls: a subject that is hard to move is learnt while both go their
+    way. A held-out picture tells more than moved ones; where there is one, the score counts it and nothing is cut.
     """
-    lowest = float("inf")
+    lowest: tuple[float, float] | None = None
     for number, evaluation in enumerate(evaluations):
         if evaluation.moved_loss is None or evaluation.held_out_loss is not None:
             continue
-        lowest = min(lowest, evaluation.moved_loss)
-        if evaluation.moved_loss > lowest * (1.0 + RISE):
+        if lowest is None or evaluation.moved_loss < lowest[0]:
+            lowest = evaluation.moved_loss, evaluation.fit_loss
+        risen, gained = evaluation.moved_loss - lowest[0], lowest[1] - evaluation.fit_loss
+        if risen > max(RISE * lowest[0], gained):
             return number
     return len(evaluations)
 

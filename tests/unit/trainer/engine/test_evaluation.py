@@ -52,9 +52,15 @@ def evaluation(
         ([evaluation(0.5, held_out=0.7), evaluation(0.3, held_out=0.8)], 1, "later ones are worse"),
         ([evaluation(0.5), evaluation(0.2, memorisation=1.0)], 2, "nearly a copy of a photo"),
         (
-            [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.83), evaluation(0.3, moved=0.85)],
+            [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.82), evaluation(0.46, moved=0.95)],
             2,
             "later ones repeat",
+        ),
+        # What is hard to move: the photos themselves gain more than their moved views lose.
+        (
+            [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.83), evaluation(0.3, moved=0.85)],
+            3,
+            "shows your subject",
         ),
         (
             [evaluation(0.6, moved=0.8), evaluation(0.5, moved=0.82), evaluation(0.4, moved=0.83)],
