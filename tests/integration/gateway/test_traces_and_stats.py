@@ -68,8 +68,8 @@ async def test_traces_of_callers_can_be_left_out_and_any_request_id_is_traced(tm
 async def test_the_door_for_metrics_shows_them_and_nothing_else(tmp_path: Path, admin: str) -> None:
     door, port = servers.free_ports(2)
     socket = servers.short_socket(tmp_path, "admin.sock")
-    given: dict[str, Any] = {"envoy_metrics_listen": f"{servers.HOST}:{door}", "envoy_admin_socket": socket}
-    given |= {"admin_listen": f"{servers.HOST}:{port}"} if admin == "port" else {}
+    given: dict[str, Any] = {"envoy_metrics_listen": f"{servers.HOST}:{door}"}
+    given |= {"admin_listen": f"{servers.HOST}:{port}"} if admin == "port" else {"envoy_admin_socket": socket}
     async with _gateway(tmp_path, **given) as public:
         await _ask(public, "/v1/anything")
         async with httpx.AsyncClient(base_url=f"http://{servers.HOST}:{door}") as http:

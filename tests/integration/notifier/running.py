@@ -95,14 +95,16 @@ class Running:
         return found
 
 
+HURRIED = ("retry_first_s", "give_up_hours", "disable_after_hours")
+
+
 @asynccontextmanager
 async def serving(nats_url: str, database_url: str, bus: EventBus, **given: Any) -> AsyncIterator[Running]:
-    """A notifier in this process that may call this machine."""
-    values = {
-        "database_url": database_url, "nats_url": nats_url, "allowed_networks": LOCAL, "retry_first_s": 0.05,
-        "attempt_timeout_s": 20, **given,
-    }  # fmt: skip
-    settings = Settings(**values)
+    """A notifier in this process that may call this machine. given: settings, of HURRIED below what an operator may."""
+    hurried = {"retry_first_s": 0.05} | {name: given.pop(name) for name in HURRIED if name in given}
+    where = {"database_url": database_url, "nats_url": nats_url}
+    values: dict[str, Any] = {**where, "allowed_networks": LOCAL, "attempt_timeout_s": 20, **given}
+    settings = Settings(**values).model_copy(update=hurried)
     async with service.serving(settings, build(settings)) as server:
         connection = channel(server.target)
         yield Running(NotifierServiceStub(connection), bus, f"p-{uuid.uuid4().hex[:12]}")
