@@ -43,7 +43,7 @@ async def test_an_idle_worker_probes_and_a_finished_job_is_measured_too(
     assert before.memory_basis == "a model of the work"
     assert before.memory_bytes > 20_000_000
 
-    worker = start_worker(trainer.target, PROBE="true", ACQUIRE_WAIT_SECONDS="0.2")
+    worker = start_worker(trainer.target, PROBE="true", ACQUIRE_WAIT_SECONDS="1")
 
     async def measured() -> _Estimate | None:
         assert worker.process.poll() is None, worker.log.read_text()

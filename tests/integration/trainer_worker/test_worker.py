@@ -91,7 +91,7 @@ async def test_a_worker_that_is_told_to_go_in_the_middle_of_a_long_step_still_sa
 async def test_a_worker_that_idles_ends_by_itself_and_no_failure_is_seen(
     trainer: Trainer, start_worker: StartWorker
 ) -> None:
-    worker = start_worker(trainer.target, IDLE_EXIT_SECONDS="0.1", ACQUIRE_WAIT_SECONDS="0")
+    worker = start_worker(trainer.target, IDLE_EXIT_SECONDS="0.1", ACQUIRE_WAIT_SECONDS="1")
     assert await worker.ended() == 0
     assert "idled_long_enough" in worker.log.read_text()
 
