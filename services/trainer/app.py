@@ -85,6 +85,7 @@ def build(settings: Settings) -> Service:
     the one, and events wait for the other."""
     with blaming("catalogue", InvalidCatalogue):
         catalogue = load_catalogue(settings.catalogue)
+    job_metrics.begin(catalogue)
     db = Database(settings.database_address, pool_size=settings.database_pool_size)
     objects = ObjectStore(settings)
     dataset = grpc_client.channel(settings.dataset_target, settings)

@@ -17,6 +17,7 @@ from services.chassis.requests.keys import RequestKey
 from services.chassis.signals import Signals
 from services.chassis.sql import Database, utcnow
 from services.chassis.sql_migrations import upgrade
+from services.trainer.adapters import job_metrics
 from services.trainer.adapters.job_metrics import QueueGauges
 from services.trainer.adapters.sql_jobs import SqlJobStore
 from services.trainer.adapters.sql_tables import events, jobs
@@ -37,6 +38,17 @@ def value(name: str, **labels: str) -> float:
     """A sample, 0 while there is none."""
     found = REGISTRY.get_sample_value(f"fiveshot_trainer_{name}", labels)
     return 0.0 if found is None else found
+
+
+def test_counters_of_the_catalogue_begin_at_nought() -> None:
+    job_metrics.begin(["baseModels/never-trained"])
+    for name, labels in (
+        ("jobs_created_total", {}),
+        ("epochs_total", {}),
+        ("jobs_ended_total", {"state": "SUCCEEDED", "reason": ""}),
+    ):
+        told = REGISTRY.get_sample_value(f"fiveshot_trainer_{name}", {"base_model": "never-trained", **labels})
+        assert told == 0.0, name
 
 
 @pytest.fixture

@@ -77,6 +77,15 @@ _NOBODY_KNOWS = float("nan")
 _LOADS = case((jobs.c.entry == literal_column("''"), jobs.c.base_model), else_=jobs.c.entry)
 
 
+def begin(base_models: Collection[str]) -> None:
+    """Starts the counters of base models at 0; failures have a reason, which nobody knows before."""
+    for base_model in map(_short, base_models):
+        CREATED.labels(base_model)
+        EPOCHS.labels(base_model)
+        for state in (JobState.SUCCEEDED, JobState.CANCELLED):
+            ENDED.labels(base_model, state.value, "")
+
+
 def count(change: Change) -> None:
     """Counts a change that was stored."""
     base_model = _short(change.job.loads)
