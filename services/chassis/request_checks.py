@@ -19,6 +19,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from services.chassis.errors import FieldViolation, InvalidArgument, refuse_all
+from services.chassis.moments import impossible_moments
 from services.chassis.names import ID_RULE
 from services.chassis.request_context import RequestContext, require_project
 from services.chassis.texts import hidden_in
@@ -54,11 +55,15 @@ def check_rules(message: Message) -> None:
 
 
 def broken_rules(message: Message) -> list[InvalidArgument]:
-    """An error for each protovalidate rule that the message breaks."""
-    return [
-        _broken(_field_path(item.proto), readable(item.proto.message or item.proto.rule_id))
+    """An error for each protovalidate rule that the message breaks, and for each time in it that is none."""
+    moments = dict(impossible_moments(message))
+    rules = (
+        (_field_path(item.proto), readable(item.proto.message or item.proto.rule_id))
         for item in _validator.collect_violations(message)
-    ]
+    )
+    # What is no time is not compared with the times that a rule names.
+    broken = [*moments.items(), *((path, fault) for path, fault in rules if path not in moments)]
+    return [_broken(path, fault) for path, fault in broken]
 
 
 def _broken(field: str, description: str) -> InvalidArgument:

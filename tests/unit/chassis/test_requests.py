@@ -17,7 +17,9 @@ from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, training_
 from google.protobuf import any_pb2, struct_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
 from services.chassis import logging, request_context
@@ -25,6 +27,7 @@ from services.chassis.cloud_events import event_subject
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.chassis.names import ID_RULE
 from services.chassis.request_checks import (
+    broken_rules,
     check_projects,
     check_rules,
     check_text,
@@ -50,6 +53,39 @@ def test_broken_field_rules_become_violations_with_field_paths() -> None:
     assert caught.value.reason == "REQUEST_INVALID"
     assert [violation.field for violation in caught.value.violations] == ["parent", "page_size"]
     check_rules(dataset_service_pb2.ListImagesRequest(parent="projects/p/datasets/d"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "valid"),
+    [
+        (0, 0, True), (-62_135_596_800, 999_999_999, True), (253_402_300_799, 0, True),
+        (1, -1, False), (1, 10**9, False), (1, 2**31 - 1, False), (-62_135_596_801, 0, False),
+        (253_402_300_800, 0, False), (2**63 - 1, 0, False),
+    ],
+)  # fmt: skip
+def test_a_time_that_is_none_is_refused_by_its_path(seconds: int, nanos: int, valid: bool) -> None:
+    request = worker_service_pb2.HeartbeatRequest(training_job="projects/p/trainingJobs/j", lease_token="t")
+    request.metrics.add(key="loss")
+    request.metrics.add(key="loss").create_time.MergeFrom(Timestamp(seconds=seconds, nanos=nanos))
+    faults = broken_rules(request)
+    assert [fault.violations[0].field for fault in faults] == ([] if valid else ["metrics[1].create_time"])
+    assert valid or "years 1 to 9999" in str(faults[0])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "valid"),
+    [
+        (0, 0, True), (5, 999_999_999, True), (-1, 5, False), (5, -1, False), (5, 2**31 - 1, False),
+        (2**63 - 1, 0, False), (-(2**63), -(2**31), False),
+    ],
+)  # fmt: skip
+def test_a_duration_that_is_none_is_refused_once_beside_what_else_is_wrong(
+    seconds: int, nanos: int, valid: bool
+) -> None:
+    request = training_service_pb2.CleanUpTrainingJobsRequest(parent="nonsense")
+    request.older_than.MergeFrom(Duration(seconds=seconds, nanos=nanos))
+    fields = sorted(fault.violations[0].field for fault in broken_rules(request))
+    assert fields == (["parent"] if valid else ["older_than", "parent"])
 
 
 @pytest.mark.parametrize(
