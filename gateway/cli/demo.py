@@ -75,8 +75,8 @@ def demo(
         output.out.stderr = True
     noun = subject if images else KINDS[_known(kind)][0]
     if images is None and base_model == SMALL_BASE:
-        # Three quarters of the preset's steps, because a demo should be short.
-        set_ = ["preset=drawing", "num_repeats=48", *(set_ or [])]
+        # Half the preset's steps, because a demo should be short.
+        set_ = ["preset=drawing", "num_repeats=32", *(set_ or [])]
     faults = Faults()
     job_parameters = parameters({"num_epochs": epochs}, set_ or [], [], faults)
     faults.refuse(lambda: None)
