@@ -12,7 +12,6 @@ import typer
 from fiveshot import errors
 from fiveshot.sync.calls import pages
 from fiveshot.trainer.v1 import training_job_pb2
-from typer.testing import CliRunner
 
 from gateway.cli import labels, lookup, output
 from gateway.cli.faults import Faults
@@ -23,16 +22,7 @@ from gateway.cli.tagging import tag_options
 from gateway.supervisor import run
 from gateway.supervisor.folder import DataFolder
 from gateway.supervisor.stack_settings import UnknownVariable, refuse_unknown
-
-
-def _run(*arguments: str, data: Path) -> Any:
-    return CliRunner().invoke(app, ["--data", str(data), *arguments], prog_name="fiveshot")
-
-
-@pytest.fixture(autouse=True)
-def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT", "FIVESHOT_DATA"):
-        monkeypatch.delenv(name, raising=False)
+from tests.unit.gateway.command_line import run_command
 
 
 @pytest.mark.parametrize(
@@ -58,7 +48,7 @@ def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_mistake_is_one_line_and_an_exit_code(
     tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
 ) -> None:
-    result = _run(*arguments, data=tmp_path / "data")
+    result = run_command(*arguments, data=tmp_path / "data")
     assert result.exit_code == code
     assert text in result.output
     assert "Traceback" not in result.output
@@ -75,7 +65,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
 )
 def test_every_error_as_json(tmp_path: Path, arguments: tuple[str, ...], code: int, reason: str) -> None:
     with DataFolder(tmp_path).held():
-        result = _run(*arguments, data=tmp_path)
+        result = run_command(*arguments, data=tmp_path)
     error = json.loads(result.stderr)["error"]
     assert (result.exit_code, error["details"][0]["reason"]) == (code, reason)
 
@@ -101,7 +91,7 @@ def test_a_wrong_variable_of_the_stack_is_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     (DataFolder(tmp_path).log("supervisor")).write_text("what an earlier one said\n")
-    result = _run("up", *how, data=tmp_path)
+    result = run_command("up", *how, data=tmp_path)
     assert result.exit_code == output.FAILED
     assert text in result.stderr
     assert len(result.output.strip().splitlines()) == 1
@@ -110,7 +100,7 @@ def test_a_wrong_variable_of_the_stack_is_named(
 def test_a_taken_address_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "port_is_free", lambda port, host: port == 0)
     monkeypatch.setenv("FIVESHOT_LISTEN", "127.0.0.1:7437")
-    result = _run("up", data=tmp_path)
+    result = run_command("up", data=tmp_path)
     assert result.exit_code == output.FAILED
     assert "FIVESHOT_LISTEN: the port of 127.0.0.1:7437 is taken" in result.stderr
 
@@ -125,14 +115,14 @@ def test_what_the_command_line_reads_is_known_to_the_stack() -> None:
 
 def test_an_alias_is_taken_away_without_a_version() -> None:
     arguments = ("models", "alias", "m", "best")
-    without = _run("--server", "127.0.0.1:1", *arguments, data=Path("/nowhere"))
+    without = run_command("--server", "127.0.0.1:1", *arguments, data=Path("/nowhere"))
     assert (without.exit_code, "No version was given" in without.output) == (output.USAGE, True)
-    deleted = _run("--server", "127.0.0.1:1", *arguments, "--delete", data=Path("/nowhere"))
+    deleted = run_command("--server", "127.0.0.1:1", *arguments, "--delete", data=Path("/nowhere"))
     assert deleted.exit_code == output.UNREACHABLE
 
 
 def test_an_error_as_json(tmp_path: Path) -> None:
-    result = _run("dataset", "list", "--json", data=tmp_path)
+    result = run_command("dataset", "list", "--json", data=tmp_path)
     error = json.loads(result.stderr)["error"]
     assert (result.exit_code, error["code"], result.stdout) == (5, 14, "")
     assert error["details"][0]["reason"] == "NO_SERVER"

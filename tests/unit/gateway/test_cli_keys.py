@@ -4,53 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-import pytest
-from typer.testing import CliRunner
 
 from gateway import api_keys
 from gateway.cli import output
-from gateway.cli.main import app
 from gateway.supervisor.folder import DataFolder
-
-
-def _run(*arguments: str, data: Path) -> Any:
-    return CliRunner().invoke(app, ["--data", str(data), *arguments], prog_name="fiveshot")
-
-
-@pytest.fixture(autouse=True)
-def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIVESHOT_SERVER", "FIVESHOT_API_KEY", "FIVESHOT_PROJECT", "FIVESHOT_DATA"):
-        monkeypatch.delenv(name, raising=False)
+from tests.unit.gateway.command_line import run_command
 
 
 def test_keys_are_added_listed_and_withdrawn(tmp_path: Path) -> None:
-
     folder = DataFolder(tmp_path)
     folder.credentials()
-    made = _run("keys", "add", "backend", "--for", "acme", "--days", "3", "--json", data=tmp_path)
+    made = run_command("keys", "add", "backend", "--for", "acme", "--days", "3", "--json", data=tmp_path)
     assert made.exit_code == 0
     secret = json.loads(made.stdout)["apiKey"]
-    listed = json.loads(_run("keys", "list", "--json", data=tmp_path).stdout)["keys"]
+    listed = json.loads(run_command("keys", "list", "--json", data=tmp_path).stdout)["keys"]
     assert [key["id"] for key in listed] == ["local", "backend"]
     assert secret not in folder.api_keys_file.read_text()
-    assert _run("keys", "add", "backend", "--for", "acme", data=tmp_path).exit_code == output.STATE
-    assert _run("keys", "add", "x", "--for", "../etc", data=tmp_path).exit_code == output.USAGE
-    looks = _run("keys", "add", "viewer", "--for", "acme", "--role", "reader", "--json", data=tmp_path)
+    assert run_command("keys", "add", "backend", "--for", "acme", data=tmp_path).exit_code == output.STATE
+    assert run_command("keys", "add", "x", "--for", "../etc", data=tmp_path).exit_code == output.USAGE
+    looks = run_command("keys", "add", "viewer", "--for", "acme", "--role", "reader", "--json", data=tmp_path)
     assert json.loads(looks.stdout)["role"] == "reader"
-    assert _run("keys", "add", "boss", "--for", "acme", "--role", "owner", data=tmp_path).exit_code == output.USAGE
+    assert (
+        run_command("keys", "add", "boss", "--for", "acme", "--role", "owner", data=tmp_path).exit_code == output.USAGE
+    )
     roles = {each.id: each.role for each in api_keys.load(folder.api_keys_file)}
     assert roles == {"local": "admin", "backend": "editor", "viewer": "reader"}
-    assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.OK
-    assert _run("keys", "remove", "backend", data=tmp_path).exit_code == output.NOT_FOUND
+    assert run_command("keys", "remove", "backend", data=tmp_path).exit_code == output.OK
+    assert run_command("keys", "remove", "backend", data=tmp_path).exit_code == output.NOT_FOUND
 
 
 def test_a_key_is_rotated_with_an_overlap_and_the_command_line_keeps_its_own(tmp_path: Path) -> None:
 
     folder = DataFolder(tmp_path)
     before = folder.credentials().api_key
-    made = json.loads(_run("keys", "rotate", "local", "--overlap", "2", "--json", data=tmp_path).stdout)
+    made = json.loads(run_command("keys", "rotate", "local", "--overlap", "2", "--json", data=tmp_path).stdout)
     assert folder.credentials().api_key == made["apiKey"] != before
     keys = api_keys.load(folder.api_keys_file)
     old, new = api_keys.find(keys, before), api_keys.find(keys, made["apiKey"])
@@ -59,4 +46,4 @@ def test_a_key_is_rotated_with_an_overlap_and_the_command_line_keeps_its_own(tmp
     assert (old.id, new.id, new.expires) == ("local", "local", None)
     assert old.expires is not None
     assert old.expires.isoformat() == made["replacedUntil"]
-    assert _run("keys", "rotate", "nobody", data=tmp_path).exit_code == output.NOT_FOUND
+    assert run_command("keys", "rotate", "nobody", data=tmp_path).exit_code == output.NOT_FOUND
