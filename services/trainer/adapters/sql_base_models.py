@@ -58,7 +58,6 @@ class SqlBaseModelStore:
     async def create(self, model: OwnBaseModel, key: RequestKey, admit: AdmitBytes | None = None) -> OwnBaseModel:
         try:
             async with self._db.begin() as conn:
-                await sql_queue.ensure_share(conn, model.project)
                 if admit is not None:
                     await sql_usage.lock_share(conn, model.project)
                     # An equal call may have taken the last bytes while this one waited for its turn.

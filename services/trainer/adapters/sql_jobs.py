@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -66,14 +66,13 @@ class SqlJobStore:
             async with self._db.begin() as conn:
                 if change.job.entry:
                     await sql_base_models.hold(conn, change.job.base_model)
-                await sql_queue.ensure_share(conn, change.job.project)
+                counted = await sql_usage.lock_share(conn, change.job.project)
                 if admit is not None:
-                    await sql_usage.lock_share(conn, change.job.project)
                     # An equal request may have taken the last place while this one waited for its turn.
                     made = await self._recalled(conn, key)
                     if made is not None:
                         return made
-                    admit(await sql_usage.waiting(conn, change.job.project))
+                    admit(counted.waiting)
                 count = len(change.events)
                 await conn.execute(insert(jobs).values({**job_to_row(change.job), "last_event": count}))
                 await self._append(conn, change, after=0)
@@ -136,10 +135,8 @@ class SqlJobStore:
                 return None
             before = job_from_row(row)
             change = move(before)
-            served = {"project": change.job.project, "served_at": change.job.update_time}
-            if "version" not in row or not await self._written_at_once(conn, row, before, change, served=served):
+            if "version" not in row or not await self._written_at_once(conn, row, before, change):
                 await self._store(conn, row, before, change)
-                await sql_queue.served(conn, change.job.project, change.job.update_time)
             await sql_usage.begin_attempt(conn, change.job)
             await sql_queue.note_worker(conn, ask, change.job.update_time)
         self._tell(change)
@@ -222,8 +219,7 @@ class SqlJobStore:
         before = job_from_row(row)
         change = move(before)
         if admit is not None and change.job.state is JobState.QUEUED and before.state is not JobState.QUEUED:
-            await sql_usage.lock_share(conn, change.job.project)
-            admit(await sql_usage.waiting(conn, change.job.project))
+            admit((await sql_usage.lock_share(conn, change.job.project)).waiting)
         await self._store(conn, row, before, change)
         return change
 
@@ -261,13 +257,7 @@ class SqlJobStore:
         return None
 
     async def _written_at_once(
-        self,
-        conn: AsyncConnection,
-        row: RowMapping,
-        before: TrainingJob,
-        change: Change,
-        *,
-        served: Mapping[str, Any] | None = None,
+        self, conn: AsyncConnection, row: RowMapping, before: TrainingJob, change: Change
     ) -> bool:
         """Writes a small change in one statement; False when it is not small or the row has changed meanwhile."""
         if not _is_small(row, before, change):
@@ -288,7 +278,6 @@ class SqlJobStore:
             columns=columns,
             event=event,
             points=points,
-            served=served,
         )
 
     async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:

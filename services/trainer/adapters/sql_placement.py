@@ -103,13 +103,9 @@ def _loads(values: str, *, own: bool) -> ColumnElement[bool]:
 def turns(form: Form, most: int | None = None) -> Select[Any]:
     """Projects in which a job waits that fits, with their jobs at work, in the order of `models.queue.turn`. most: so
     many of them."""
-    waits = select(_job.name).where(_job.project == shares.c.project, WAITING, *_fits(form))
-    # Counted in one pass: project by project, each page of jobs at work would be read again and again.
-    held = select(_job.project, func.count().label("jobs")).where(HELD).group_by(_job.project).subquery("held")
-    active = func.coalesce(held.c.jobs, 0).label("active")
-    both = shares.outerjoin(held, held.c.project == shares.c.project)
-    found = select(shares.c.project, shares.c.served_at, active).select_from(both).where(waits.exists())
-    return found.order_by(active, shares.c.served_at.nulls_first(), shares.c.project).limit(most)
+    fits = select(_job.name).where(_job.project == shares.c.project, WAITING, *_fits(form))
+    found = select(shares.c.project, shares.c.served_at, shares.c.running).where(shares.c.waiting > 0, fits.exists())
+    return found.order_by(shares.c.running, shares.c.served_at.nulls_first(), shares.c.project).limit(most)
 
 
 @cache

@@ -73,7 +73,6 @@ class SqlPreviewStore:
             async with self._db.begin() as conn:
                 if request.entry:
                     await sql_base_models.hold(conn, request.base_model)
-                await sql_queue.ensure_share(conn, request.project)
                 if admit is not None:
                     await sql_usage.lock_share(conn, request.project)
                     # An equal call may have taken the last place while this one waited for its turn.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, func, or_, select, update
+from sqlalchemy import RowMapping, Select, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,7 +53,7 @@ async def _turns(conn: AsyncConnection, ask: WorkerAsk) -> AsyncIterator[Project
         for row in rows:
             if row.project not in asked:
                 asked.add(row.project)
-                yield ProjectQueue(row.project, 1, row.active, row.served_at)
+                yield ProjectQueue(row.project, 1, row.running, row.served_at)
         if len(asked) < _FIRST_TURNS:
             return
 
@@ -92,8 +92,7 @@ async def _fitting_within(
     place, active, seconds = await conn.begin_nested(), queue.active, 0.0
     if limits.running_jobs:
         # Another worker may be taking one of its jobs at this moment.
-        await sql_usage.lock_share(conn, queue.project)
-        active = await sql_usage.running(conn, queue.project)
+        active = (await sql_usage.lock_share(conn, queue.project)).running
     if limits.gpu_seconds:
         seconds = await sql_usage.gpu_seconds(conn, queue.project, since=starting.since, now=starting.now)
     found = None
@@ -102,20 +101,6 @@ async def _fitting_within(
     # Without a job the lock is given back: two workers that kept one and went on to the other's would wait for ever.
     await (place.rollback() if found is None else place.commit())
     return found
-
-
-async def served(conn: AsyncConnection, project: str, now: datetime) -> None:
-    """Notes that it was this project's turn."""
-    await conn.execute(update(shares).where(shares.c.project == project).values(served_at=now))
-
-
-async def ensure_share(conn: AsyncConnection, project: str) -> None:
-    """Adds the project's row, unless it is there; two transactions may race."""
-    there = await conn.scalar(select(shares.c.project).where(shares.c.project == project))
-    if there is not None:
-        return
-    dialect_insert: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    await conn.execute(dialect_insert(shares).values(project=project, served_at=None).on_conflict_do_nothing())
 
 
 async def position_in_project(conn: AsyncConnection, job: TrainingJob) -> int:
@@ -134,23 +119,13 @@ async def position_in_project(conn: AsyncConnection, job: TrainingJob) -> int:
 async def queue_load(conn: AsyncConnection) -> QueueLoad:
     """Every project's share of the queue, and the mean work of a waiting job in samples."""
     left = (_job.total_steps - _job.step) * _job.samples_per_step
-    waiting = {
-        row.project: (row.jobs, row.samples)
-        for row in await conn.execute(
-            select(_job.project, func.count().label("jobs"), func.sum(left).label("samples"))
-            .where(WAITING)
-            .group_by(_job.project)
-        )
-    }
-    active = await _active(conn)
-    served_at = {row.project: row.served_at for row in await conn.execute(select(shares))}
+    samples = await conn.scalar(select(func.sum(left)).where(WAITING))
+    own = select(shares).where(or_(shares.c.waiting > 0, shares.c.running > 0)).order_by(shares.c.project)
     projects = tuple(
-        ProjectQueue(project, waiting.get(project, (0, 0))[0], active.get(project, 0), served_at.get(project))
-        for project in sorted(waiting.keys() | active.keys())
+        ProjectQueue(row.project, row.waiting, row.running, row.served_at) for row in await conn.execute(own)
     )
-    total = sum(count for count, _ in waiting.values())
-    samples = float(sum(samples for _, samples in waiting.values()))
-    return QueueLoad(projects, samples / total if total else 0.0)
+    total = sum(queue.waiting for queue in projects)
+    return QueueLoad(projects, float(samples or 0) / total if total else 0.0)
 
 
 async def pace(conn: AsyncConnection, base_model: str) -> float:
@@ -192,11 +167,6 @@ async def loadable(conn: AsyncConnection, since: datetime) -> set[str] | None:
     if any(not models for models in found):
         return None
     return {model for models in found for model in models}
-
-
-async def _active(conn: AsyncConnection) -> dict[str, int]:
-    rows = await conn.execute(select(_job.project, func.count().label("jobs")).where(HELD).group_by(_job.project))
-    return {row.project: row.jobs for row in rows}
 
 
 async def _one(conn: AsyncConnection, statement: Select[Any], values: dict[str, Any]) -> RowMapping | None:

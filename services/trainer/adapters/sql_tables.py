@@ -143,6 +143,18 @@ shares = Table(
     Column("project", Name, primary_key=True),
     # When one of its jobs was last given to a worker: projects take turns.
     Column("served_at", UtcDateTime, nullable=True),
+    # Its jobs that wait and that workers hold. The three are kept by triggers on the jobs (revision 0019).
+    Column("waiting", Integer, nullable=False, server_default="0"),
+    Column("running", Integer, nullable=False, server_default="0"),
+)
+_some_wait = shares.c.waiting > 0
+Index(
+    "ix_shares_turn",
+    shares.c.running,
+    shares.c.served_at.nulls_first(),
+    shares.c.project,
+    postgresql_where=_some_wait,
+    sqlite_where=_some_wait,
 )
 
 epochs = Table(

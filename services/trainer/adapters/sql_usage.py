@@ -6,10 +6,12 @@ from the queue locks the share before, and passes over jobs that others hold.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, type_coerce, update
+from sqlalchemy import BigInteger, and_, case, func, literal, or_, select, type_coerce, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.outbox import Outbox
@@ -21,23 +23,30 @@ from services.trainer.models.own_base_model import OwnBaseModel
 from services.trainer.models.preview_request import PreviewRequest
 from services.trainer.models.queue import ProjectUse
 
+
+@dataclass(frozen=True, slots=True)
+class ProjectJobs:
+    """How many of a project's jobs wait, and how many a worker holds."""
+
+    waiting: int
+    running: int
+
+
 _times = attempts.c
 _MICROSECONDS = 1_000_000
 
 
-async def lock_share(conn: AsyncConnection, project: str) -> None:
-    """Whoever counts the project's jobs takes turns from here to the end of the transaction; the row must be there."""
-    await conn.execute(select(shares.c.project).where(shares.c.project == project).with_for_update())
-
-
-async def waiting(conn: AsyncConnection, project: str) -> int:
-    """Jobs of the project in the queue."""
-    return await _number(conn, project, jobs.c.state == "QUEUED")
-
-
-async def running(conn: AsyncConnection, project: str) -> int:
-    """Jobs of the project that a worker holds."""
-    return await _number(conn, project, jobs.c.lease_token.is_not(None))
+async def lock_share(conn: AsyncConnection, project: str) -> ProjectJobs:
+    """The project's jobs as they stay until the transaction ends, but for what it does itself: whoever adds to them or
+    takes one waits from here on. Adds the project's row, unless it is there; two transactions may race."""
+    own = shares.c.project == project
+    statement = select(shares.c.waiting, shares.c.running).where(own).with_for_update()
+    row = (await conn.execute(statement)).one_or_none()
+    if row is None:
+        dialect_insert: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+        await conn.execute(dialect_insert(shares).values(project=project, served_at=None).on_conflict_do_nothing())
+        row = (await conn.execute(statement)).one()
+    return ProjectJobs(row.waiting, row.running)
 
 
 async def unfinished_previews(conn: AsyncConnection, project: str) -> int:
@@ -69,7 +78,10 @@ async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now:
     seconds = await gpu_seconds(conn, project, since=since, now=now)
     unfinished = await unfinished_previews(conn, project)
     stored = await base_model_bytes(conn, project)
-    return ProjectUse(await waiting(conn, project), await running(conn, project), seconds, unfinished, stored)
+    own = select(shares.c.waiting, shares.c.running).where(shares.c.project == project)
+    row = (await conn.execute(own)).one_or_none()
+    waiting, running = (row.waiting, row.running) if row is not None else (0, 0)
+    return ProjectUse(waiting, running, seconds, unfinished, stored)
 
 
 async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
@@ -144,8 +156,3 @@ async def _end(
 def _row(job: TrainingJob | PreviewRequest | OwnBaseModel, attempt: Attempt) -> dict[str, Any]:
     times = {"start_time": attempt.start_time, "end_time": attempt.end_time}
     return {"job": job.name, "number": attempt.number, "project": job.project, **times}
-
-
-async def _number(conn: AsyncConnection, project: str, which: ColumnElement[bool]) -> int:
-    found = select(func.count()).select_from(jobs).where(jobs.c.project == project, which)
-    return await conn.scalar(found) or 0

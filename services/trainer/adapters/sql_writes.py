@@ -1,4 +1,4 @@
-"""Small changes of a job on PostgreSQL in one statement: the row, its event, its points and the project's turn.
+"""Small changes of a job on PostgreSQL in one statement: the row, its event and its points.
 
 A heartbeat is most of what the trainer does. Read, then write on condition that nobody else wrote meanwhile, it takes
 two round trips; lock, insert, insert, update and commit took seven.
@@ -14,7 +14,7 @@ from sqlalchemy import CTE, Label, Select, Table, Text, bindparam, func, insert,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.outbox import OutboxEvent
-from services.trainer.adapters.sql_tables import events, jobs, metric_chunks, shares
+from services.trainer.adapters.sql_tables import events, jobs, metric_chunks
 
 VERSION: Label[str] = literal_column("CAST(training_jobs.xmin AS TEXT)", Text).label("version")
 """Changes whenever anyone changes the row, an older release of this program included."""
@@ -28,22 +28,17 @@ async def write(
     columns: Mapping[str, Any],
     event: OutboxEvent | None,
     points: Mapping[str, Any] | None,
-    served: Mapping[str, Any] | None = None,
 ) -> bool:
     """Writes all or nothing; False when the row is no longer that version.
 
-    columns: of the job's row. points: row of measured points. served: the project whose turn it was, and when.
+    columns: of the job's row. points: row of measured points.
     """
-    statement = _statement(
-        tuple(sorted(columns)), told=event is not None, measured=points is not None, served=served is not None
-    )
+    statement = _statement(tuple(sorted(columns)), told=event is not None, measured=points is not None)
     values = {"job_name": name, "job_version": version, **_prefixed("job_set_", columns)}
     if event is not None:
         values |= _prefixed("event_", vars(event))
     if points is not None:
         values |= _prefixed("points_", points)
-    if served is not None:
-        values |= _prefixed("share_", served)
     return bool(await conn.scalar(statement, values))
 
 
@@ -52,7 +47,7 @@ def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=512)
-def _statement(columns: tuple[str, ...], *, told: bool, measured: bool, served: bool) -> Select[Any]:
+def _statement(columns: tuple[str, ...], *, told: bool, measured: bool) -> Select[Any]:
     """Built once for each set of columns, of which there are few."""
     same = VERSION.element == bindparam("job_version")
     changed = (
@@ -69,13 +64,6 @@ def _statement(columns: tuple[str, ...], *, told: bool, measured: bool, served: 
     if measured:
         names = tuple(column.name for column in metric_chunks.c)
         statement = statement.add_cte(_inserted(metric_chunks, names, "points_", changed))
-    if served:
-        turn = (
-            update(shares)
-            .where(shares.c.project == bindparam("share_project"), select(changed.c.name).exists())
-            .values(served_at=bindparam("share_served_at"))
-        )
-        statement = statement.add_cte(turn.cte("turn"))
     return statement
 
 
