@@ -28,7 +28,7 @@ from services.trainer.models.change import Change
 from services.trainer.models.deleting import job_not_found
 from services.trainer.ports import Move
 
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 """From one reading to the next, at the least. Nobody waits for the answer to a heartbeat."""
 
 _JOB = (

@@ -23,6 +23,7 @@ from services.chassis.signals import Signals
 from services.chassis.sql import Database, unique_violation
 from services.trainer.adapters import job_metrics, sql_base_models, sql_metrics, sql_queue, sql_usage, sql_writes
 from services.trainer.adapters.sql_events import job_event
+from services.trainer.adapters.sql_following import SqlFollowing
 from services.trainer.adapters.sql_heartbeats import SqlHeartbeats
 from services.trainer.adapters.sql_lists import EPOCH_LIST, JOB_LIST
 from services.trainer.adapters.sql_rows import (
@@ -32,7 +33,6 @@ from services.trainer.adapters.sql_rows import (
     job_from_row,
     job_to_row,
 )
-from services.trainer.adapters.sql_standings import SqlStandings
 from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
@@ -53,7 +53,7 @@ class SqlJobStore:
         self._outbox = outbox
         self._signals = signals
         self._requests = RememberedRequests(requests)
-        self._standings = SqlStandings(db)
+        self._following = SqlFollowing(db, outbox)
         self._heartbeats = SqlHeartbeats(db) if db.dialect == "postgresql" else None
 
     async def recall(self, key: RequestKey) -> TrainingJob | None:
@@ -198,7 +198,7 @@ class SqlJobStore:
             return await sql_metrics.read_metrics(conn, job, keys, since_step=since_step, stride=stride, limit=limit)
 
     async def standing(self, name: str) -> tuple[JobState, int]:
-        return await self._standings.of(name)
+        return await self._following.standing(name)
 
     async def snapshot(self, name: str) -> tuple[TrainingJob, int]:
         async with self._db.single() as conn:
@@ -206,9 +206,7 @@ class SqlJobStore:
             return job_from_row(row), row["last_event"]
 
     async def events(self, name: str, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        async with self._db.single() as conn:
-            found = await self._outbox.read_after(conn, name, after, limit)
-        return [StoredEvent(event.sequence, event.payload, event.created_at) for event in found]
+        return await self._following.events(name, after=after, limit=limit)
 
     async def usage(self, project: str, *, since: datetime, now: datetime) -> ProjectUse:
         async with self._db.connect() as conn:

@@ -68,7 +68,8 @@ class JobWatch:
                 for event in await self._store.events(name, after=seen, limit=_BATCH):
                     seen = event.sequence
                     yield WatchItem(_token(name, seen), event=event)
-                continue
+                if seen != newest:
+                    continue
             # Not trusted from the events: a retry may have followed the end.
             if state in TERMINAL:
                 return
