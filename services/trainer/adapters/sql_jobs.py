@@ -33,7 +33,7 @@ from services.trainer.adapters.sql_rows import (
     job_from_row,
     job_to_row,
 )
-from services.trainer.adapters.sql_tables import epochs, events, jobs, requests
+from services.trainer.adapters.sql_tables import attempts, epochs, events, jobs, metric_chunks, requests
 from services.trainer.models.change import Change
 from services.trainer.models.deleting import epoch_not_found, job_not_found
 from services.trainer.models.epoch import Epoch, Metric
@@ -137,7 +137,6 @@ class SqlJobStore:
             change = move(before)
             if "version" not in row or not await self._written_at_once(conn, row, before, change):
                 await self._store(conn, row, before, change)
-            await sql_usage.begin_attempt(conn, change.job)
             await sql_queue.note_worker(conn, ask, change.job.update_time)
         self._tell(change)
         return change.job
@@ -260,23 +259,21 @@ class SqlJobStore:
         """Writes a small change in one statement; False when it is not small or the row has changed meanwhile."""
         if not _is_small(row, before, change):
             return False
+        columns, beside = changed_columns(before, change.job), {}
         points = sql_metrics.chunk_of(change.job.name, change.metrics, stored=row["last_metric_step"])
-        columns = changed_columns(before, change.job)
         if points is not None:
             columns["last_metric_step"] = points["last_step"]
+            beside[metric_chunks] = points
         if change.events:
             columns["last_event"] = row["last_event"] + 1
+            beside[events] = vars(job_event(change.job, change.events[0], columns["last_event"]))
+        begun = sql_usage.begun_attempt(before, change.job)
+        if begun is not None:
+            beside[attempts] = begun
         if not columns:
             return True
-        event = job_event(change.job, change.events[0], columns["last_event"]) if change.events else None
-        return await sql_writes.write(
-            conn,
-            name=change.job.name,
-            version=row["version"],
-            columns=columns,
-            event=event,
-            points=points,
-        )
+        of_job = {"name": change.job.name, "version": row["version"]}
+        return await sql_writes.write(conn, **of_job, columns=columns, beside=beside)
 
     async def _recalled(self, conn: AsyncConnection, key: RequestKey) -> TrainingJob | None:
         name = await self._requests.recall(conn, key)
@@ -305,7 +302,9 @@ class SqlJobStore:
         if change.epoch is not None:
             await conn.execute(insert(epochs).values(epoch_to_row(change.epoch)))
         await self._append(conn, change, after=last_event)
-        ended = sql_usage.ended_attempt(before, change.job)
+        begun, ended = sql_usage.begun_attempt(before, change.job), sql_usage.ended_attempt(before, change.job)
+        if begun is not None:
+            await conn.execute(insert(attempts), begun)
         if ended is not None:
             await sql_usage.end_attempt(conn, self._outbox, change.job, ended)
         columns = changed_columns(before, change.job)

@@ -84,9 +84,9 @@ async def usage_of(conn: AsyncConnection, project: str, *, since: datetime, now:
     return ProjectUse(waiting, running, seconds, unfinished, stored)
 
 
-async def begin_attempt(conn: AsyncConnection, job: TrainingJob) -> None:
-    """Notes that the job's last attempt is at work from its start on."""
-    await conn.execute(attempts.insert().values(_row(job, job.attempts[-1])))
+def begun_attempt(before: TrainingJob, after: TrainingJob) -> dict[str, Any] | None:
+    """The row of the attempt that a move has begun, at work from its start on."""
+    return _row(after, after.attempts[-1]) if len(after.attempts) > len(before.attempts) else None
 
 
 def ended_attempt(before: TrainingJob, after: TrainingJob) -> Attempt | None:

@@ -1,4 +1,4 @@
-"""Small changes of a job on PostgreSQL in one statement: the row, its event and its points.
+"""Small changes of a job on PostgreSQL in one statement: the row, its event, points and attempt.
 
 A heartbeat is most of what the trainer does. Read, then write on condition that nobody else wrote meanwhile, it takes
 two round trips; lock, insert, insert, update and commit took seven.
@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import CTE, Label, Select, Table, Text, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.outbox import OutboxEvent
-from services.trainer.adapters.sql_tables import events, jobs, metric_chunks
+from services.trainer.adapters.sql_tables import jobs
 
 VERSION: Label[str] = literal_column("CAST(training_jobs.xmin AS TEXT)", Text).label("version")
 """Changes whenever anyone changes the row, an older release of this program included."""
@@ -26,19 +25,16 @@ async def write(
     name: str,
     version: str,
     columns: Mapping[str, Any],
-    event: OutboxEvent | None,
-    points: Mapping[str, Any] | None,
+    beside: Mapping[Table, Mapping[str, Any]],
 ) -> bool:
     """Writes all or nothing; False when the row is no longer that version.
 
-    columns: of the job's row. points: row of measured points.
+    columns: of the job's row. beside: a new row for each of some tables.
     """
-    statement = _statement(tuple(sorted(columns)), told=event is not None, measured=points is not None)
+    statement = _statement(tuple(sorted(columns)), tuple((table, tuple(row)) for table, row in beside.items()))
     values = {"job_name": name, "job_version": version, **_prefixed("job_set_", columns)}
-    if event is not None:
-        values |= _prefixed("event_", vars(event))
-    if points is not None:
-        values |= _prefixed("points_", points)
+    for table, row in beside.items():
+        values |= _prefixed(f"{table.name}_", row)
     return bool(await conn.scalar(statement, values))
 
 
@@ -47,8 +43,8 @@ def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=512)
-def _statement(columns: tuple[str, ...], *, told: bool, measured: bool) -> Select[Any]:
-    """Built once for each set of columns, of which there are few."""
+def _statement(columns: tuple[str, ...], beside: tuple[tuple[Table, tuple[str, ...]], ...]) -> Select[Any]:
+    """Built once for each set of columns and tables, of which there are few."""
     same = VERSION.element == bindparam("job_version")
     changed = (
         update(jobs)
@@ -57,16 +53,9 @@ def _statement(columns: tuple[str, ...], *, told: bool, measured: bool) -> Selec
         .returning(jobs.c.name)
         .cte("changed")
     )
-    statement: Select[Any] = select(func.count()).select_from(changed)
-    if told:
-        names = tuple(OutboxEvent.__dataclass_fields__)
-        statement = statement.add_cte(_inserted(events, names, "event_", changed))
-    if measured:
-        names = tuple(column.name for column in metric_chunks.c)
-        statement = statement.add_cte(_inserted(metric_chunks, names, "points_", changed))
-    return statement
+    return select(func.count()).select_from(changed).add_cte(*(_inserted(*each, changed) for each in beside))
 
 
-def _inserted(table: Table, names: tuple[str, ...], prefix: str, changed: CTE) -> CTE:
-    values = select(*(bindparam(f"{prefix}{name}", type_=table.c[name].type).label(name) for name in names))
+def _inserted(table: Table, names: tuple[str, ...], changed: CTE) -> CTE:
+    values = select(*(bindparam(f"{table.name}_{name}", type_=table.c[name].type).label(name) for name in names))
     return insert(table).from_select(names, values.select_from(changed)).cte(f"new_{table.name}")

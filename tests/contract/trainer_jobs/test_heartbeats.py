@@ -71,9 +71,9 @@ async def test_all_who_look_at_once_see_what_is_new_to_each(store: JobStore) -> 
         await acquired(store, name)
         for step in range(1, 5):
             await store.heartbeat(name, beat(step, at=NOW + timedelta(seconds=step)))
-    whole = {name: await store.events(name, after=0, limit=100) for name in NAMES[:5]}
-    assert [len(found) for found in whole.values()] == [7, 7, 7, 7, 0]
-    asked = [(name, after, limit) for name in NAMES[:5] for after in range(9) for limit in (1, 3, 100)] * 2
+    whole = {name: await store.events(name, after=0, limit=100) for name in NAMES[:4]}
+    assert [len(found) for found in whole.values()] == [7, 7, 7, 7]
+    asked = [(name, after, limit) for name in NAMES[:4] for after in range(9) for limit in (1, 3, 100)] * 2
     found = await asyncio.gather(*(store.events(name, after=after, limit=limit) for name, after, limit in asked))
     for (name, after, limit), events_of in zip(asked, found, strict=True):
         assert list(events_of) == [event for event in whole[name] if event.sequence > after][:limit]
