@@ -52,7 +52,8 @@ def _rows(connection: Connection) -> Iterator[str]:
 
 
 def _of_sqlite(connection: Connection) -> Iterator[str]:
-    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY type DESC, rowid"
+    order = "type = 'trigger', type DESC, rowid"
+    query = f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY {order}"
     for (statement,) in connection.exec_driver_sql(query):
         yield "\n".join(line.rstrip() for line in statement.expandtabs(4).splitlines())
 

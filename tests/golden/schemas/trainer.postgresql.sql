@@ -1,3 +1,18 @@
+CREATE FUNCTION public.count_jobs_delete() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO '$user', 'public'
+    AS $$ BEGIN UPDATE project_shares SET waiting = waiting - CASE WHEN OLD.state = 'QUEUED' THEN 1 ELSE 0 END, running = running - CASE WHEN OLD.lease_token IS NOT NULL THEN 1 ELSE 0 END WHERE project = OLD.project; RETURN NULL; END $$;
+
+CREATE FUNCTION public.count_jobs_insert() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO '$user', 'public'
+    AS $$ BEGIN UPDATE project_shares SET waiting = waiting + CASE WHEN NEW.state = 'QUEUED' THEN 1 ELSE 0 END, running = running + CASE WHEN NEW.lease_token IS NOT NULL THEN 1 ELSE 0 END WHERE project = NEW.project; RETURN NULL; END $$;
+
+CREATE FUNCTION public.count_jobs_update() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO '$user', 'public'
+    AS $$ BEGIN UPDATE project_shares SET waiting = waiting + CASE WHEN NEW.state = 'QUEUED' THEN 1 ELSE 0 END - CASE WHEN OLD.state = 'QUEUED' THEN 1 ELSE 0 END, running = running + CASE WHEN NEW.lease_token IS NOT NULL THEN 1 ELSE 0 END - CASE WHEN OLD.lease_token IS NOT NULL THEN 1 ELSE 0 END, served_at = CASE WHEN OLD.lease_token IS NULL AND NEW.lease_token IS NOT NULL THEN NEW.update_time ELSE served_at END WHERE project = NEW.project; RETURN NULL; END $$;
+
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
@@ -156,7 +171,9 @@ CREATE TABLE public.preview_requests (
 
 CREATE TABLE public.project_shares (
     project character varying(200) NOT NULL COLLATE pg_catalog."C",
-    served_at bigint
+    served_at bigint,
+    waiting integer DEFAULT 0 NOT NULL,
+    running integer DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.schema_state (
@@ -322,12 +339,20 @@ CREATE INDEX ix_previews_expire ON public.preview_requests USING btree (expire_t
 
 CREATE INDEX ix_previews_unended ON public.preview_requests USING btree (project) WHERE (end_time IS NULL);
 
+CREATE INDEX ix_shares_turn ON public.project_shares USING btree (running, served_at NULLS FIRST, project) WHERE (waiting > 0);
+
+CREATE TRIGGER count_jobs_delete AFTER DELETE ON public.training_jobs FOR EACH ROW WHEN ((((old.state)::text = 'QUEUED'::text) OR (old.lease_token IS NOT NULL))) EXECUTE FUNCTION public.count_jobs_delete();
+
+CREATE TRIGGER count_jobs_insert AFTER INSERT ON public.training_jobs FOR EACH ROW WHEN ((((new.state)::text = 'QUEUED'::text) OR (new.lease_token IS NOT NULL))) EXECUTE FUNCTION public.count_jobs_insert();
+
+CREATE TRIGGER count_jobs_update AFTER UPDATE OF state, lease_token ON public.training_jobs FOR EACH ROW WHEN (((((old.state)::text = 'QUEUED'::text) <> ((new.state)::text = 'QUEUED'::text)) OR ((old.lease_token IS NULL) <> (new.lease_token IS NULL)))) EXECUTE FUNCTION public.count_jobs_update();
+
 ALTER TABLE ONLY public.epochs
     ADD CONSTRAINT epochs_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
 ALTER TABLE ONLY public.metric_chunks
     ADD CONSTRAINT metric_chunks_job_fkey FOREIGN KEY (job) REFERENCES public.training_jobs(name);
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0018');
+INSERT INTO public.alembic_version (version_num) VALUES ('0019');
 
-INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0018', '0002', '0.1.0');
+INSERT INTO public.schema_state (id, revision, oldest_code, release) VALUES (1, '0019', '0002', '0.1.0');

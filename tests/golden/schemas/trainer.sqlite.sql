@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
 
 CREATE TABLE project_shares (
     project VARCHAR(200) NOT NULL,
-    served_at BIGINT,
+    served_at BIGINT, waiting INTEGER DEFAULT '0' NOT NULL, running INTEGER DEFAULT '0' NOT NULL,
     PRIMARY KEY (project)
 );
 
@@ -215,15 +215,15 @@ CREATE INDEX ix_events_unpublished ON events (published_at, position);
 
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 
-CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
-
-CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
-
 CREATE INDEX ix_jobs_queue ON training_jobs (project, priority, queued_at, name) WHERE state = 'QUEUED';
 
 CREATE INDEX ix_jobs_created ON training_jobs (project, create_time, name);
 
 CREATE INDEX ix_jobs_pace ON training_jobs (base_model, end_time);
+
+CREATE INDEX ix_jobs_queue_model ON training_jobs (project, base_model, priority, queued_at, name) WHERE state = 'QUEUED';
+
+CREATE INDEX ix_jobs_active ON training_jobs (project) WHERE lease_token IS NOT NULL;
 
 CREATE INDEX ix_jobs_unthinned ON training_jobs (end_time) WHERE end_time IS NOT NULL AND NOT thinned;
 
@@ -245,6 +245,14 @@ CREATE INDEX ix_base_models_created ON base_models (project, create_time, name);
 
 CREATE INDEX ix_jobs_own_model ON training_jobs (base_model) WHERE entry <> '';
 
-INSERT INTO alembic_version (version_num) VALUES ('0018');
+CREATE INDEX ix_shares_turn ON project_shares (running, served_at, project) WHERE waiting > 0;
 
-INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0018', '0002', '0.1.0');
+CREATE TRIGGER count_jobs_insert AFTER INSERT ON training_jobs FOR EACH ROW WHEN (NEW.state = 'QUEUED' OR NEW.lease_token IS NOT NULL) BEGIN UPDATE project_shares SET waiting = waiting + CASE WHEN NEW.state = 'QUEUED' THEN 1 ELSE 0 END, running = running + CASE WHEN NEW.lease_token IS NOT NULL THEN 1 ELSE 0 END WHERE project = NEW.project; END;
+
+CREATE TRIGGER count_jobs_update AFTER UPDATE OF state, lease_token ON training_jobs FOR EACH ROW WHEN ((OLD.state = 'QUEUED') <> (NEW.state = 'QUEUED') OR (OLD.lease_token IS NULL) <> (NEW.lease_token IS NULL)) BEGIN UPDATE project_shares SET waiting = waiting + CASE WHEN NEW.state = 'QUEUED' THEN 1 ELSE 0 END - CASE WHEN OLD.state = 'QUEUED' THEN 1 ELSE 0 END, running = running + CASE WHEN NEW.lease_token IS NOT NULL THEN 1 ELSE 0 END - CASE WHEN OLD.lease_token IS NOT NULL THEN 1 ELSE 0 END, served_at = CASE WHEN OLD.lease_token IS NULL AND NEW.lease_token IS NOT NULL THEN NEW.update_time ELSE served_at END WHERE project = NEW.project; END;
+
+CREATE TRIGGER count_jobs_delete AFTER DELETE ON training_jobs FOR EACH ROW WHEN (OLD.state = 'QUEUED' OR OLD.lease_token IS NOT NULL) BEGIN UPDATE project_shares SET waiting = waiting - CASE WHEN OLD.state = 'QUEUED' THEN 1 ELSE 0 END, running = running - CASE WHEN OLD.lease_token IS NOT NULL THEN 1 ELSE 0 END WHERE project = OLD.project; END;
+
+INSERT INTO alembic_version (version_num) VALUES ('0019');
+
+INSERT INTO schema_state (id, revision, oldest_code, release) VALUES (1, '0019', '0002', '0.1.0');

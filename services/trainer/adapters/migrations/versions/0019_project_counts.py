@@ -45,7 +45,9 @@ def upgrade() -> None:
         does = f"BEGIN {_counting(name)}; END"
         if postgresql:
             body = f"$$ BEGIN {_counting(name)}; RETURN NULL; END $$"
-            op.execute(f"CREATE OR REPLACE FUNCTION count_jobs_{name}() RETURNS trigger LANGUAGE plpgsql AS {body}")
+            # With the schema's path as it is now: pg_restore works without one.
+            how = "RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
+            op.execute(f"CREATE OR REPLACE FUNCTION count_jobs_{name}() {how} AS {body}")
             does = f"EXECUTE FUNCTION count_jobs_{name}()"
         op.execute(f"CREATE TRIGGER count_jobs_{name} AFTER {event} ON training_jobs FOR EACH ROW WHEN ({when}) {does}")
     some = sa.text("waiting > 0")
