@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,11 +10,11 @@ from pathlib import Path
 from fiveshot.errors import AlreadyExists, InvalidArgument
 from PIL import Image, ImageDraw, ImageOps
 
-from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, font, paste
+from gateway.cli.letters import wrapped, write
+from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, paste
 
 _COLUMNS = 3
 _TEXT_HEIGHT = 52
-_CHARACTERS = 29
 _VEIL = "#7a1fa2"
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -37,7 +36,7 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
     rows = -(-len(entries) // columns)
     sheet = Image.new("RGB", (2 * MARGIN + columns * wide, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(24))
+    write(draw, (MARGIN, MARGIN), title, size=24, fill=INK)
     for number, entry in enumerate(entries):
         x = MARGIN + number % columns * wide
         y = MARGIN + TITLE_HEIGHT + number // columns * high
@@ -46,8 +45,8 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
             area = paste(sheet, data, left, y)
             if place == 0 and entry.box:
                 draw.rectangle(_inside(area, entry.box), outline="#e0245e", width=3)
-            lines = "\n".join(textwrap.wrap(words.replace("×", "x"), _CHARACTERS)[:3])
-            draw.multiline_text((left, y + CELL + 4), lines, fill=PALE, font=font(13), spacing=2)
+            lines = "\n".join(wrapped(words.replace("×", "x"), size=13, width=CELL, most=3))
+            write(draw, (left, y + CELL + 4), lines, size=13, fill=PALE, spacing=2)
     return sheet
 
 
