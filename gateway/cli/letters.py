@@ -1,7 +1,7 @@
 """Text on sheets: letters of every script, lines as wide as their place.
 
 Pillow's own font holds ASCII and little more: file names and prompts of most languages would be boxes. Each letter is
-drawn with the first font that has it: Pillow's own, DejaVu Sans, which matplotlib brings, then the fonts of this machine.
+drawn with the first font that has it: Pillow's own, DejaVu Sans, which matplotlib brings, then this machine's fonts.
 """
 
 from __future__ import annotations
