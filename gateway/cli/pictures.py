@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from gateway.cli.letters import wrapped, write
+from gateway.cli.letters import length, wrapped, write
 
 CELL = 192
 GAP = 10
@@ -62,7 +63,7 @@ def contact_sheet(
     per_column = max(1, (grid_height - HEADER_HEIGHT) // (CELL + GAP))
     training_columns = min(_MAX_TRAINING_COLUMNS, -(-len(training) // per_column)) if training else 0
     left = MARGIN + training_columns * (CELL + GAP) + (GAP * 2 if training else 0)
-    width = left + LABEL_WIDTH + columns * (CELL + GAP) + MARGIN
+    width = max(left + LABEL_WIDTH + columns * (CELL + GAP), MARGIN + ceil(length(title, 24))) + MARGIN
     sheet = Image.new("RGB", (width, MARGIN + TITLE_HEIGHT + grid_height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     write(draw, (MARGIN, MARGIN), title, size=24, fill=INK)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 
 from fiveshot.errors import AlreadyExists, InvalidArgument
 from PIL import Image, ImageDraw, ImageOps
 
-from gateway.cli.letters import wrapped, write
+from gateway.cli.letters import length, wrapped, write
 from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, paste
 
 _COLUMNS = 3
@@ -34,7 +35,8 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
     columns = min(_COLUMNS if across > 1 else 2 * _COLUMNS, max(1, len(entries)))
     wide, high = across * (CELL + GAP) + GAP, CELL + _TEXT_HEIGHT + GAP
     rows = -(-len(entries) // columns)
-    sheet = Image.new("RGB", (2 * MARGIN + columns * wide, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
+    width = 2 * MARGIN + max(columns * wide, ceil(length(title, 24)))
+    sheet = Image.new("RGB", (width, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
     draw = ImageDraw.Draw(sheet)
     write(draw, (MARGIN, MARGIN), title, size=24, fill=INK)
     for number, entry in enumerate(entries):

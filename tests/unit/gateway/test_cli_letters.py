@@ -9,6 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from gateway.cli import letters
+from gateway.cli.pictures import contact_sheet
+from gateway.cli.sheets import draw_sheet
 
 _LATIN, _CYRILLIC, _ABSENT = "äöüßéŁñ", "жщю", "\U0010fffd"
 
@@ -56,3 +58,9 @@ def test_a_file_that_is_no_font_is_passed_over(tmp_path: Path) -> None:
     assert letters.face_of("ж", (str(broken),)) is None
     assert letters.face_of("ж", (str(broken), whole)) == whole
     assert letters.face_of("a", ()) == ""
+
+
+def test_a_sheet_is_as_wide_as_its_title() -> None:
+    title = "projects/default/trainingJobs/" + "long" * 20
+    for sheet in (contact_sheet(title, [], ["one"], []), draw_sheet(title, [])):
+        assert sheet.width >= letters.length(title, 24)
