@@ -25,8 +25,8 @@ _MAX_CONNECTIONS = 1_024
 # A connection whose other end says nothing any more is given up, and the calls on it end; nobody would notice otherwise
 # that a process hangs or a machine is gone. The services take a ping every two seconds.
 _PING_S, _PING_ANSWER_S = 5, 5
-# In percent: of a hundred replicas one that is ready takes all calls. By Envoy's default, 140, every third call would go
-# to those that merely answer once half of two are ready, and to one that ends a moment before it does.
+# In percent: of a hundred replicas one that is ready takes all calls. By Envoy's default, 140, every third call would
+# go to those that merely answer once one of two is ready, and so to the other, which ends.
 _ONE_WILL_DO = 10_000
 _READINESS: Config = {"unhealthy_threshold": 2, "grpc_health_check": {}}
 # The same question, and any answer will do: gRPC gives all of them the status 200 of HTTP. Three misses, because a

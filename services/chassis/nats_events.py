@@ -170,11 +170,11 @@ class EventBus:
         )
         try:
             try:
-                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self.stream, headers=headers))
             except NoStreamResponseError:
                 # The server was replaced by an empty one; the events that follow need their stream again.
                 await self._ensure_stream(jetstream)
-                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self.stream, headers=headers))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
         return confirmed.seq
