@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
-
-from grpc._cython import cygrpc
 
 ROOT = Path(__file__).parents[3]
 _OPTION = re.compile(r"\"(grpc\.[a-z0-9_.]+)\", ")
@@ -19,5 +18,8 @@ def test_the_library_knows_every_option_that_we_set() -> None:
         for option in _OPTION.findall(path.read_text(encoding="utf-8"))
     }
     assert "grpc.keepalive_time_ms" in named
-    library = Path(cygrpc.__file__).read_bytes()
+    core = find_spec("grpc._cython.cygrpc")
+    assert core is not None
+    assert core.origin is not None
+    library = Path(core.origin).read_bytes()
     assert sorted(option for option in named if option.encode() not in library) == []
