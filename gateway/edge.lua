@@ -182,9 +182,25 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local bytes = 0
+  local bytes, binary, odd = 0, {}, {}
   for name, value in pairs(headers) do
     bytes = bytes + #name + #value
+    if name:sub(-4) == "-bin" then
+      binary[#binary + 1] = name
+    elseif name:sub(1, 1) ~= ":" and value:find("[^ -~]") then
+      odd[name] = value
+    end
+  end
+  -- gRPC carries nothing but ASCII: a request id goes back in the answer and would break it off, and of any other header
+  -- that holds more a service logs an error, several times.
+  for name, value in pairs(odd) do
+    headers:replace(name, (value:gsub("[^ -~]", "?")))
+  end
+  -- A gRPC server takes these for base64 and breaks a call off whose are not; a call in JSON has no use for them.
+  if #binary > 0 and (headers:get("content-type") or ""):sub(1, 16) ~= "application/grpc" then
+    for _, name in ipairs(binary) do
+      headers:remove(name)
+    end
   end
   -- HTTP/1.1 may come without it, and a gRPC server breaks such a call off.
   if (headers:get("content-type") or ""):sub(1, 16) == "application/grpc" and not headers:get("te") then

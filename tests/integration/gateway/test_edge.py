@@ -189,6 +189,26 @@ async def test_broken_frames_over_http_1_are_refused_with_details(gateway: Gatew
         assert bool(answer.headers.get("grpc-message")) == bool(reason), what
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("x-request-id", b"a\tb"),
+        ("x-request-id", b"\xe9\xff"),
+        ("x-note-bin", b"%%%"),
+        ("grpc-tags-bin", b"\xff"),
+        ("x-note", b"\xe9\t"),
+    ],
+    ids=lambda header: f"{header[0]} {header[1]!r}",
+)
+async def test_a_header_that_grpc_cannot_carry_breaks_no_call_in_json(
+    gateway: Gateway, header: tuple[str, bytes]
+) -> None:
+    async with http(gateway) as client:
+        answer = await client.get(f"/v1/{NAME}", headers=[("x-api-key", gateway.key), header])
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-request-id"].isprintable()
+
+
 async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_come(gateway: Gateway) -> None:
     host, _, port = gateway.target.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 from google.protobuf.descriptor import Descriptor
 
+from gateway import json_check
 from gateway.envoy_edge import path_variables
 from gateway.envoy_routes import PUBLIC_SERVICES
 from gateway.http_rules import HttpRule, http_rules
@@ -18,6 +19,9 @@ from services.chassis.errors import InvalidArgument
 
 RULES = http_rules(PUBLIC_SERVICES)
 JOBS = "/v1/projects/acme/trainingJobs"
+
+
+LISTED = 16
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +243,32 @@ def test_no_value_of_any_field_is_more_than_a_body_that_is_wrong(check: JsonChec
             for body in (_odd_body(rule.body_message, value), {"labels": value}):
                 with suppress(InvalidArgument):
                     check.check(rule.verb, path, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"trainingJob": {"labels": {str(number): {} for number in range(20_000)}}},
+        {"trainingJob": {str(number): 1 for number in range(20_000)}},
+        {str(number): [] for number in range(20_000)},
+        {"trainingJob": {"datasets": [{"x": 1}] * 20_000}},
+    ],
+    ids=["values", "names inside", "names", "a list"],
+)
+def test_of_thousands_of_faults_the_first_are_looked_at(
+    check: JsonCheck, body: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[object] = []
+    description, mistake = json_check._description, json_check._mistake
+    monkeypatch.setattr(json_check, "_description", lambda *of: (described.append(of), description(*of))[1])
+    monkeypatch.setattr(json_check, "_mistake", lambda *of: (described.append(of), mistake(*of))[1])
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("POST", JOBS, json.dumps(body).encode())
+    assert 1 <= len(wrong.value.violations) <= LISTED
+    assert len(described) <= 2 * LISTED
+
+
+def test_a_name_that_comes_twice_is_found_among_thousands(check: JsonCheck) -> None:
+    names = [*(f'"{number}":1' for number in range(20_000)), '"19999":1']
+    with pytest.raises(InvalidArgument, match="'19999' comes twice"):
+        check.check("POST", JOBS, f"{{{','.join(names)}}}".encode())
