@@ -1,8 +1,8 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, MAX_JSON_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
 -- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself: {status, its words in part,
 -- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what
--- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS.
+-- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS, BYTES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
@@ -232,6 +232,12 @@ function envoy_on_request(handle)
   if VERBS[place] and not QUERIES[call] and not path:find("%", 1, true) then
     local message = (verb:match("^%u+$") or "This method") .. " is not offered here; this path takes " .. VERBS[place]
     return refuse(handle, "METHOD_NOT_ALLOWED", nil, message, {allow = VERBS[place]})
+  end
+  -- The filter that keeps JSON whole would refuse it too; but while the authorization is asked, Envoy stops reading what
+  -- is too large, and then neither goes on.
+  local announced = tonumber(headers:get("content-length") or "0") or 0
+  if path:sub(1, 4) == "/v1/" and not BYTES[call] and announced > MAX_JSON_BYTES then
+    return handle:respond({[":status"] = "413"}, "Payload Too Large")
   end
   if query then
     local reason, violations, message = wrong_query(query, call)

@@ -106,8 +106,9 @@ async def test_strangers_from_one_address_are_slowed_before_anybody_is_asked(gat
 
 async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Gateway) -> None:
     async with http(gateway) as client:
-        large = await client.post("/v1/projects/acme/datasets", content=bytes(300 * 1024))
-        assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
+        for size in (300 * 1024, 2**20):
+            large = await client.post("/v1/projects/acme/datasets", content=bytes(size))
+            assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
         wide = await client.get(f"/v1/{NAME}", headers={"x-note": "a" * 40_000})
         assert (wide.status_code, wide.json()["details"][0]["reason"]) == (431, "HEADERS_TOO_LARGE")
         for patience in ("1x", "-1S", "123456789S", "", "S"):
@@ -196,7 +197,7 @@ async def test_broken_frames_over_http_1_are_refused_with_details(gateway: Gatew
         ("x-request-id", b"\xe9\xff"),
         ("x-note-bin", b"%%%"),
         ("grpc-tags-bin", b"\xff"),
-        ("x-note", b"\xe9\t"),
+        ("x-note", b"\xe9\xff"),
     ],
     ids=lambda header: f"{header[0]} {header[1]!r}",
 )
