@@ -78,7 +78,7 @@ def _violations(message: Message) -> list[protovalidate.Violation]:
     """What protovalidate finds, at most MOST_NAMED; of a message with thousands of entries the first, as describing one
     takes it longer than looking at fifty."""
     first = _validator.collect_violations(message, fail_fast=True)
-    if not first or _overfull(message, "", [_FEW_PARTS]):
+    if not first or is_long(message):
         return first[:1]
     return _validator.collect_violations(message)[:MOST_NAMED]
 
@@ -100,6 +100,11 @@ def check_parts(message: Message) -> None:
     overfull = _overfull(message, "", [MOST_PARTS])
     if overfull:
         raise _broken(overfull, f"a request may have no more than {MOST_PARTS} entries in all its lists")
+
+
+def is_long(message: Message) -> bool:
+    """Whether all that is wrong with a message may take seconds to find and describe; the first fault must do then."""
+    return bool(_overfull(message, "", [_FEW_PARTS]))
 
 
 def _overfull(message: Message, prefix: str, left: list[int]) -> str:

@@ -35,6 +35,7 @@ from services.chassis.request_checks import (
     check_rules,
     check_text,
     field_naming,
+    is_long,
     is_resource_name,
     named_projects,
     readable,
@@ -252,6 +253,8 @@ def test_of_thousands_of_faults_a_few_are_described(count: int) -> None:
     request = dataset_service_pb2.BatchUpdateImagesRequest(parent="projects/p/datasets/d")
     request.requests.extend([dataset_service_pb2.UpdateImageRequest()] * count)
     assert 1 <= len(broken_rules(request)) <= MOST_NAMED
+    # What else a service finds wrong is asked of short requests alone.
+    assert is_long(request) is (count > 2_000)
     labels = dataset_pb2.Dataset(labels={str(number): "\0" for number in range(count)})
     assert len(unfit_texts(labels)) == MOST_NAMED
 
