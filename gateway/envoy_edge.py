@@ -20,6 +20,7 @@ _CREDENTIAL_NAMES = (
     "x-api-key", "api_key", "key", "token", "access_token", "id_token", "auth", "authorization", "bearer", "secret",
     "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal", "x-fiveshot-role",
 )  # fmt: skip
+_SOURCES = ("edge_query.lua", "edge.lua")
 # Entries are some hundred bytes each, and there is one memory for each thread.
 _KEEP_ENTRIES = 10_000
 
@@ -42,12 +43,12 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",
         lua_tables(rules),
     ]
-    source = resources.files("gateway").joinpath("edge.lua").read_text(encoding="utf-8")
+    sources = [resources.files("gateway").joinpath(name).read_text(encoding="utf-8") for name in _SOURCES]
     return {
         "name": "edge",
         "typed_config": {
             "@type": f"{_TYPE}.lua.v3.Lua",
-            "default_source_code": {"inline_string": "\n".join([*facts, source])},
+            "default_source_code": {"inline_string": "\n".join([*facts, *sources])},
         },
     }
 

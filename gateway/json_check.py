@@ -226,7 +226,7 @@ def _inner(field: FieldDescriptor) -> Descriptor | None:
 def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]]:
     if _is_map(field):
         if isinstance(value, dict):
-            yield from ((item, f"[{key!r}]") for key, item in value.items())
+            yield from ((item, f"[{shown(key)}]") for key, item in value.items())
     elif isinstance(value, list) and field.is_repeated:
         yield from ((item, f"[{number}]") for number, item in enumerate(value))
     else:
@@ -235,4 +235,13 @@ def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]
 
 def _description(name: str, message: Descriptor) -> str:
     near = difflib.get_close_matches(name[:100], [field.json_name for field in message.fields], 1)
+    # `triggerWord` beside `dataset` and not in it is the commonest slip of all.
+    within = [
+        f"{field.json_name}.{inner.json_name}"
+        for field in message.fields
+        if not field.is_repeated and (below := _inner(field)) is not None and not below.full_name.startswith(_OPAQUE)
+        for inner in below.fields
+        if name in (inner.name, inner.json_name)
+    ]
+    near = within[:1] if len(within) == 1 else near
     return f"{_NO_FIELD}. Did you mean {near[0]}?" if near else _NO_FIELD

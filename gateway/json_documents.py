@@ -10,6 +10,8 @@ from typing import Any
 from gateway.http_rules import HttpRule
 from services.chassis.errors import FieldViolation, InvalidArgument
 
+_MARK = "\ufeff"
+
 
 def read_document(body: bytes) -> dict[str, Any]:
     """The body's object. Raises InvalidArgument(reason=JSON_INVALID).
@@ -17,7 +19,9 @@ def read_document(body: bytes) -> dict[str, Any]:
     The transcoder's parser takes more than JSON, of which nothing here could be checked.
     """
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode("utf-8")
+        if text.startswith(_MARK):
+            raise _Marked(text)
         document = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}, column {error.colno}"
@@ -25,6 +29,8 @@ def read_document(body: bytes) -> dict[str, Any]:
         problem = "it is not UTF-8"
     except RecursionError:
         problem = "it is nested too deeply"
+    except _Marked:
+        problem = "it begins with a byte order mark"
     except _Twice as error:
         problem = f"'{shown(error.args[0])}' comes twice"
     except ValueError:
@@ -38,6 +44,10 @@ def read_document(body: bytes) -> dict[str, Any]:
         reason="JSON_INVALID",
         remedy="Send one JSON object in UTF-8; in a shell put it between single quotes.",
     )
+
+
+class _Marked(ValueError):
+    """A text that begins with a byte order mark, which is no JSON (RFC 8259, 8.1)."""
 
 
 class _Twice(ValueError):

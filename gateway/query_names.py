@@ -47,23 +47,31 @@ def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
     return {plain(name): (name, kind) for name, kind in _fields(message, "", _DEPTH)}
 
 
+def etag_fields(rule: HttpRule) -> list[str]:
+    """The field, if there is one, by which a method that changes a resource is told its etag."""
+    body = rule.body_message if rule.verb == "PATCH" and rule.body != "*" else None
+    if "etag" in rule.method.input_type.fields_by_name:
+        return ["etag"]
+    return [f"{rule.body}.etag"] if body is not None and "etag" in body.fields_by_name else []
+
+
 def lua_tables(rules: Iterable[HttpRule]) -> str:
-    """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message}; VERBS,
-    `projects/*` -> `GET, PATCH`."""
+    """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message, etag};
+    VERBS, `projects/*` -> `GET, PATCH`. etag: the parameter for it, `dataset.etag`; absent where there is none."""
     messages: dict[str, Descriptor] = {}
-    calls: dict[str, tuple[str, str]] = {}
+    calls: dict[str, tuple[str, ...]] = {}
     verbs: dict[str, set[str]] = defaultdict(set)
     for rule in rules:
         request = rule.method.input_type
         messages[request.full_name] = request
-        calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name)
+        calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name, *etag_fields(rule))
         verbs[shape(rule.template)].add(rule.verb)
     lines = ["local QUERY_FIELDS = {}"]
     for name, message in sorted(messages.items()):
         fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
         lines.append(f"QUERY_FIELDS[{_q(name)}] = {{{fields}}}")
     lines.append("local QUERIES = {")
-    lines += [f"  [{_q(call)}] = {{{_q(method)}, {_q(name)}}}," for call, (method, name) in sorted(calls.items())]
+    lines += [f"  [{_q(call)}] = {{{', '.join(map(_q, facts))}}}," for call, facts in sorted(calls.items())]
     lines += ["}", "local VERBS = {"]
     lines += [f"  [{_q(path)}] = {_q(', '.join(sorted(found)))}," for path, found in sorted(verbs.items())]
     return "\n".join([*lines, "}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from fiveshot.dataset.v1 import dataset_pb2
@@ -34,3 +34,8 @@ def chosen(values: Mapping[str, V], word: str, field: str) -> V:
     if word not in values:
         raise InvalidArgument(f"'{word}' is not a {field}", field=field, remedy=f"Use one of {', '.join(values)}.")
     return values[word]
+
+
+def several(texts: str | Iterable[str]) -> list[str]:
+    """A list of texts; a single text is a list of one, never one of its letters."""
+    return [texts] if isinstance(texts, str) else list(texts)

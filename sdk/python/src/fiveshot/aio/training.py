@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ class Epoch(EpochRecord, TriedOut[training_job_pb2.Epoch]):
 
     async def save(
         self, model: str, *, create: bool = True, display_name: str = "", description: str = "",
-        aliases: tuple[str, ...] = (), labels: Mapping[str, str] | None = None,
+        aliases: str | Sequence[str] = (), labels: Mapping[str, str] | None = None,
     ) -> ModelVersion:  # fmt: skip
         """Keeps it as the next version of a model (id), which is created where it does not exist.
 
