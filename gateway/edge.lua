@@ -1,5 +1,6 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
 -- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
+-- HEAD_HEADER,
 -- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself: {status, its words in part,
 -- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what
 -- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS; then edge_query.lua.
@@ -159,6 +160,14 @@ function envoy_on_request(handle)
       return refuse(handle, reason, violations, message)
     end
   end
+  -- No method of ours is called by HEAD: it is GET whose answer loses its body on its way out.
+  headers:remove(HEAD_HEADER)
+  if verb == "HEAD" and QUERIES[call] then
+    verb = "GET"
+    headers:replace(":method", verb)
+    headers:replace(HEAD_HEADER, "1")
+    handle:streamInfo():dynamicMetadata():set(SPACE, "head", true)
+  end
   local etag = in_json and precondition(headers:get("if-match"), call)
   if etag == false and headers:get("if-match") then
     return refuse(handle, "IF_MATCH_UNSUPPORTED")
@@ -212,6 +221,11 @@ function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata()
   local own = metadata:get(SPACE)
   local answer = metadata:get("envoy.filters.http.ext_authz")
+  if own and own.head then
+    for chunk in handle:bodyChunks() do
+      chunk:setBytes("")
+    end
+  end
   if not own or not own.key or not answer or not answer.set then
     return
   end

@@ -12,6 +12,7 @@ from gateway.http_rules import HttpRule
 from gateway.query_names import lua_tables, plain
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
+from services.chassis.http_bodies import HEAD_KEY
 from services.chassis.request_context import ADDRESS_KEY
 
 Config = dict[str, Any]
@@ -37,6 +38,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
         f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
+        f"local HEAD_HEADER = {json.dumps(HEAD_KEY)}",
         f"local REFUSED = {_refusals()}",
         f"local IN_OTHER_WORDS = {_other_words()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",

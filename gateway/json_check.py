@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.http_rules import HttpRule
-from gateway.json_documents import check_path, read_document, shown
+from gateway.json_documents import check_path, check_query, read_document, shown
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.request_checks import broken_rules
 
@@ -58,17 +58,18 @@ class JsonCheck:
             self._rules[rule.verb].append(rule)
 
     def check(self, verb: str, path: str, body: bytes) -> None:
-        """Raises InvalidArgument for a body that is no JSON object; that says another resource than the path; or that
-        has unknown fields or values of a wrong type, with all of them.
+        """Raises InvalidArgument for a body that is no JSON object; that says another resource than the path, or
+        something else than the query; or that has unknown fields or values of a wrong type, with all of them.
 
         path: with or without a query. A path of no method passes: the transcoder refuses it.
         """
-        path = path.partition("?")[0]
+        path, _, query = path.partition("?")
         rule = next((each for each in self._rules[verb] if each.pattern.fullmatch(path)), None)
         if rule is None or rule.takes_bytes or rule.body_message is None or not 0 < len(body) <= self._max_bytes:
             return
         document = read_document(body)
         check_path(document, rule, path)
+        check_query(document, rule, query)
         prefix = "" if rule.body == "*" else f"{rule.body}."
         kept: dict[str, Any] = {}
         faults = list(_faults(document, rule.body_message, prefix, kept))

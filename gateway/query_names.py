@@ -57,7 +57,8 @@ def etag_fields(rule: HttpRule) -> list[str]:
 
 def lua_tables(rules: Iterable[HttpRule]) -> str:
     """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message, etag};
-    VERBS, `projects/*` -> `GET, PATCH`. etag: the parameter for it, `dataset.etag`; absent where there is none."""
+    VERBS, `projects/*` -> `GET, HEAD, PATCH`; HEAD goes where GET does, but for watches. etag: the parameter for it,
+    `dataset.etag`; absent where there is none."""
     messages: dict[str, Descriptor] = {}
     calls: dict[str, tuple[str, ...]] = {}
     verbs: dict[str, set[str]] = defaultdict(set)
@@ -66,6 +67,9 @@ def lua_tables(rules: Iterable[HttpRule]) -> str:
         messages[request.full_name] = request
         calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name, *etag_fields(rule))
         verbs[shape(rule.template)].add(rule.verb)
+        if rule.verb == "GET" and not _endless(rule):
+            calls[f"HEAD {shape(rule.template)}"] = calls[f"GET {shape(rule.template)}"]
+            verbs[shape(rule.template)].add("HEAD")
     lines = ["local QUERY_FIELDS = {}"]
     for name, message in sorted(messages.items()):
         fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
@@ -75,6 +79,11 @@ def lua_tables(rules: Iterable[HttpRule]) -> str:
     lines += ["}", "local VERBS = {"]
     lines += [f"  [{_q(path)}] = {_q(', '.join(sorted(found)))}," for path, found in sorted(verbs.items())]
     return "\n".join([*lines, "}"])
+
+
+def _endless(rule: HttpRule) -> bool:
+    """Whether the answer is a stream of lines, which ends when something has come to its end."""
+    return bool(rule.method.server_streaming) and rule.method.output_type.full_name != "google.api.HttpBody"
 
 
 def _sorted(message: Descriptor) -> list[tuple[str, tuple[str, str]]]:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fiveshot.dataset.v1 import dataset_service_pb2
 
+from services.chassis.http_bodies import HEAD_KEY
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.test_edge import NAME, http
 
@@ -88,3 +89,27 @@ async def test_a_misspelt_call_is_told_which_there_are(gateway: Gateway, verb: s
         answer = await client.request(verb, path)
     assert (answer.status_code, reason(answer), answer.json()["message"]) == (404, "CALL_UNKNOWN", message)
     assert gateway.servicer.metadata == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(f"/v1/{NAME}", 200), (f"/v1/{NAME}/images/one:download", 200), ("/v1/projects/acme/datasets/missing", 404)],
+)
+async def test_head_is_what_get_would_say_without_its_body(gateway: Gateway, path: str, status: int) -> None:
+    kept = {"content-type", "content-length", "content-disposition", "etag", "cache-control"}
+    async with http(gateway) as client:
+        read, asked = await client.get(path), await client.head(path)
+        again = await client.get(path)
+    assert (read.status_code, asked.status_code, asked.content) == (status, status, b"")
+    assert {name: asked.headers.get(name) for name in kept} == {name: read.headers.get(name) for name in kept}
+    assert int(asked.headers["content-length"]) == len(read.content) == len(again.content) > 0
+
+
+async def test_head_of_a_file_reads_none_of_it(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        assert (await client.head(f"/v1/{NAME}/images/one:download")).status_code == 200
+        assert gateway.servicer.metadata[-1][HEAD_KEY] == "1"
+        # Nobody outside tells a service so.
+        whole = await client.get(f"/v1/{NAME}/images/one:download", headers={HEAD_KEY: "1"})
+    assert HEAD_KEY not in gateway.servicer.metadata[-1]
+    assert len(whole.content) == 3000

@@ -63,6 +63,36 @@ def test_a_field_on_the_wrong_level_is_told_where_it_belongs(
     assert violation.description == f"There is no such field. Did you mean {meant}?"
 
 
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "field"),
+    [
+        ("POST", "/v1/projects/acme/datasets?datasetId=two", {"datasetId": "one"}, "dataset_id"),
+        ("POST", "/v1/projects/acme/datasets?dataset_id=two", {"datasetId": "one"}, "dataset_id"),
+        ("POST", f"{JOBS}?validateOnly=false", {"validate_only": True}, "validate_only"),
+        ("POST", f"{JOBS}?trainingJob.baseModel=b", {"trainingJob": {"baseModel": "a"}}, "training_job.base_model"),
+        ("POST", f"{JOBS}/one:cancel?etag=x", {"etag": "y"}, "etag"),
+        ("PATCH", "/v1/projects/acme/datasets/dogs?dataset.etag=x", {"etag": "y"}, "dataset.etag"),
+    ],
+)
+def test_body_and_query_must_not_differ(check: JsonCheck, verb: str, path: str, body: object, field: str) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check(verb, path, json.dumps(body).encode())
+    assert (wrong.value.reason, wrong.value.field) == ("BODY_AND_QUERY_DIFFER", field)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", "/v1/projects/acme/datasets?datasetId=one", {"datasetId": "one"}),
+        ("POST", f"{JOBS}?validateOnly=true&requestId=x", {"validateOnly": True}),
+        ("POST", f"{JOBS}?validateOnly=true", {"requestId": "x"}),
+        ("PATCH", "/v1/projects/acme/datasets/dogs?updateMask=etag&dataset.etag=x", {"etag": "x", "displayName": ""}),
+    ],
+)
+def test_body_and_query_may_say_the_same_or_add_up(check: JsonCheck, verb: str, path: str, body: object) -> None:
+    check.check(verb, path, json.dumps(body).encode())
+
+
 def test_a_byte_order_mark_is_named(check: JsonCheck) -> None:
     with pytest.raises(InvalidArgument, match="byte order mark") as wrong:
         check.check("POST", JOBS, b"\xef\xbb\xbf{}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import pkgutil
@@ -62,7 +61,6 @@ def test_one_prompt_and_one_dataset() -> None:
 @pytest.mark.parametrize(("count", "found"), [(-1, 0), (0, 0), (1, 1), (2, 2), (9, 3)])
 async def test_the_first_few_are_never_more_than_asked_for(count: int, found: int) -> None:
     async def list_datasets(request: dataset_service_pb2.ListDatasetsRequest) -> Any:
-        await asyncio.sleep(0)
         return dataset_service_pb2.ListDatasetsResponse(datasets=[dataset_pb2.Dataset(name=each) for each in "abc"])
 
     request = dataset_service_pb2.ListDatasetsRequest()
