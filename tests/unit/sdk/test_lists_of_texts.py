@@ -13,9 +13,11 @@ import pytest
 from fiveshot.aio.calls import Listing
 from fiveshot.aio.datasets import Dataset
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
+from fiveshot.errors import InvalidArgument
 from fiveshot.mixes import trained_datasets
 from fiveshot.parameters import training_parameters
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
+from fiveshot.words import labelled
 
 MODULES = [importlib.import_module(f"fiveshot.aio.{each.name}") for each in pkgutil.iter_modules(fiveshot.aio.__path__)]
 
@@ -66,3 +68,15 @@ async def test_the_first_few_are_never_more_than_asked_for(count: int, found: in
     request = dataset_service_pb2.ListDatasetsRequest()
     listing: Listing[Any] = Listing(list_datasets, request, "datasets", lambda each: each)
     assert len(await listing.first(count)) == found
+
+
+@pytest.mark.parametrize(
+    ("labels", "field"),
+    [({"a": 1}, "labels[a]"), ({"a": None}, "labels[a]"), ({1: "a"}, "labels[1]"), (["a"], "labels"), ("a", "labels")],
+)
+def test_labels_that_are_no_texts_are_named(labels: Any, field: str) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        labelled(labels)
+    assert (wrong.value.reason, wrong.value.field) == ("LABELS_INVALID", field)
+    assert labelled({"a": "1"}) == {"a": "1"}
+    assert labelled(None) is None

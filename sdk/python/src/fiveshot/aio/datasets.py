@@ -23,7 +23,7 @@ from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from fiveshot.transfers import PicturesRefused, Saved, Upload
-from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen, several
+from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen, labelled, several
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -49,7 +49,7 @@ class Dataset(EditedDataset):
         """
         given: dict[str, Any] = {
             "trigger_word": trigger, "subject": subject, "display_name": display_name, "description": description,
-            "num_repeats": repeats, "labels": labels,
+            "num_repeats": repeats, "labels": labelled(labels),
             "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
         }  # fmt: skip
         values = {name: value for name, value in given.items() if value is not None}
@@ -145,7 +145,7 @@ class Dataset(EditedDataset):
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
             parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**options_given),
-            filter=filter, dry_run=dry_run, labels=labels,
+            filter=filter, dry_run=dry_run, labels=labelled(labels),
         )  # fmt: skip
         job = TagJob(self._stubs, await self._stubs.tagger.TagImages(request))
         return await job.wait() if wait else job
@@ -154,7 +154,7 @@ class Dataset(EditedDataset):
         self, description: str = "", *, labels: Mapping[str, str] | None = None
     ) -> dataset_pb2.DatasetVersion:
         """A version that never changes but for its labels: which photos, with which texts, in which order."""
-        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
+        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labelled(labels))
         return await self._stubs.dataset.CreateDatasetVersion(request)
 
     def versions(self, filter: str = "") -> Listing[dataset_pb2.DatasetVersion]:
@@ -164,7 +164,7 @@ class Dataset(EditedDataset):
 
     async def label_version(self, version: int, labels: Mapping[str, str]) -> dataset_pb2.DatasetVersion:
         """Gives a frozen version (its number) other labels; nothing else of it changes."""
-        given = dataset_pb2.DatasetVersion(name=f"{self.name}/versions/{version}", labels=labels)
+        given = dataset_pb2.DatasetVersion(name=f"{self.name}/versions/{version}", labels=labelled(labels))
         request = pb.UpdateDatasetVersionRequest(dataset_version=given, update_mask=FieldMask(paths=["labels"]))
         return await self._stubs.dataset.UpdateDatasetVersion(request)
 
@@ -214,7 +214,7 @@ class Dataset(EditedDataset):
         """
         job, wrong = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts)
         job.display_name, job.priority = display_name, priority
-        job.labels.update(labels or {})
+        job.labels.update(labelled(labels) or {})
         self._mix(job, also, regularization)
         request = training_api.CreateTrainingJobRequest(
             parent=_project(self.name), training_job_id=id, training_job=job, validate_only=bool(wrong)
@@ -298,7 +298,7 @@ class Datasets:
         """
         fields = dataset_pb2.Dataset(
             display_name=display_name, description=description, trigger_word=trigger, subject=subject,
-            num_repeats=repeats, labels=labels, text_from=chosen(TEXT_FROM, text_from, "text_from"),
+            num_repeats=repeats, labels=labelled(labels), text_from=chosen(TEXT_FROM, text_from, "text_from"),
         )  # fmt: skip
         request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
         return Dataset(self._stubs, await self._stubs.dataset.CreateDataset(request))

@@ -20,7 +20,7 @@ from fiveshot.sync.archives import OnProgress, import_model
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.sync.previews import TriedOut
 from fiveshot.transfers import Saved
-from fiveshot.words import several
+from fiveshot.words import labelled, several
 from google.protobuf.field_mask_pb2 import FieldMask
 
 # Copying and checking every file of a large epoch takes its time.
@@ -53,7 +53,7 @@ class ModelVersion(ModelVersionRecord, TriedOut[model_pb2.ModelVersion]):
 
     def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
         """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""
-        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labels)
+        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labelled(labels))
         request = pb.UpdateModelVersionRequest(model_version=given, update_mask=FieldMask(paths=["labels"]))
         self.message = self._stubs.registry.UpdateModelVersion(request)
         return self
@@ -92,7 +92,7 @@ class Model(ModelRecord):
         Raises Aborted when somebody else has changed it since it was read.
         """
         given: dict[str, Any] = {
-            "display_name": display_name, "description": description, "labels": labels,
+            "display_name": display_name, "description": description, "labels": labelled(labels),
             "tags": None if tags is None else several(tags),
         }  # fmt: skip
         values = {name: value for name, value in given.items() if value is not None}
@@ -132,7 +132,7 @@ class Models:
         self, id: str = "", *, display_name: str = "", description: str = "", labels: Mapping[str, str] | None = None
     ) -> Model:
         """An empty model. id: chosen by the server when empty."""
-        fields = model_pb2.Model(display_name=display_name, description=description, labels=labels)
+        fields = model_pb2.Model(display_name=display_name, description=description, labels=labelled(labels))
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, self._stubs.registry.CreateModel(request))
 
@@ -184,7 +184,7 @@ def save_epoch(
     """Copies an epoch (full name) into a model as its next version."""
     request = pb.SaveEpochRequest(
         parent=stubs.channel.endpoint.parent, epoch=epoch, model_id=model, create_model=create,
-        display_name=display_name, description=description, aliases=several(aliases), labels=labels,
+        display_name=display_name, description=description, aliases=several(aliases), labels=labelled(labels),
     )  # fmt: skip
     return ModelVersion(stubs, stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))
 
