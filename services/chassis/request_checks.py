@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import protovalidate
 from buf.validate import validate_pb2
 from google.api import resource_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from services.chassis.errors import FieldViolation, InvalidArgument, refuse_all
@@ -201,7 +202,7 @@ def _fault(message: Message, violation: protovalidate.ViolationPb) -> str:
 
 def _values(message: Message, violation: protovalidate.ViolationPb) -> list[str]:
     """The names of the values that the enum of a violation has; none where its field holds no enum."""
-    within: Descriptor | None = message.DESCRIPTOR
+    within: Any = message.DESCRIPTOR
     field: FieldDescriptor | None = None
     for element in violation.field.elements if violation.field is not None else ():
         field = within.fields_by_name.get(element.field_name) if within is not None else None
