@@ -1,18 +1,19 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, MAX_JSON_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, MAX_JSON_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER,
+-- ADDRESS_HEADER, HEAD_HEADER,
 -- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself: {status, its words in part,
 -- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what
--- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS, BYTES.
+-- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS, BYTES; then edge_query.lua.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
--- It refuses what no service need see (oversize headers, bodies that announce too much, verbs that a path does not take,
--- credentials, path variables or names that the method does not have in a query), and answers from memory for a credential that the authorization service has just let through with a call of the same shape.
+-- It refuses what no service need see (oversize headers, bodies that announce too much or are packed, verbs that a path
+-- does not take, calls that a path does not have, credentials, path variables or names that the method does not have in
+-- a query), writes If-Match into the query, and answers from memory for a credential that the authorization service has
+-- just let through with a call of the same shape.
 
 local SPACE = "fiveshot.edge"
 local JWT = "envoy.filters.http.jwt_authn"
-local MOST_NAMED = 16
-local LARGEST = {int32 = 2147483647, uint32 = 4294967295, int64 = 9.2e18, uint64 = 1.8e19}
 local kept, entries = {}, 0
 
 -- violations: {field, description} of each field of the API that is wrong. message: in place of the usual one. more:
@@ -30,119 +31,41 @@ local function refuse(handle, reason, violations, message, more)
   handle:respond(headers, refusal.message)
 end
 
-local function decoded(text)
-  return (text:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-end
-
--- camelCase, dashes and snake_case of a name are one: `apiKey`, `api-key`, `api_key`.
-local function plain(name)
-  return (name:lower():gsub("[-_]", ""))
-end
-
--- How many letters must be changed to get from one short text to another.
-local function distance(from, to)
-  local row = {}
-  for column = 0, #to do
-    row[column] = column
-  end
-  for line = 1, #from do
-    local corner = row[0]
-    row[0] = line
-    for column = 1, #to do
-      local change = corner + (from:byte(line) == to:byte(column) and 0 or 1)
-      corner = row[column]
-      row[column] = math.min(change, row[column] + 1, row[column - 1] + 1)
-    end
-  end
-  return row[#to]
-end
-
-local function nearest(name, fields)
-  local best, found = math.floor(#name / 3) + 1
-  for known, field in pairs(fields) do
-    local far = #name <= 40 and #known <= 40 and distance(name, known) or best
-    if far < best or (far == best and found and field[1] < found) then
-      best, found = far, field[1]
-    end
-  end
-  return found
-end
-
--- A field by its name, in JSON's or the protos' spelling, or one in which any name may follow a dot.
-local function field_of(name, fields)
-  local field = fields[plain(name)]
-  local above = plain(name)
-  if field and name:gsub("_(%l)", string.upper) ~= field[1] then
+-- What is wrong with a path that ends with a call that there is not, `:wacht`.
+local function wrong_call(place)
+  local stem, call = place:match("^([^:]*):([^:/]*)$")
+  if not stem or VERBS[place] then
     return nil
   end
-  while not field and above do
-    above = above:match("^(.*)%.[^.]*$")
-    local open = above and fields[above]
-    field = open and (open[2] == "open" or open[2] == "map") and open
+  local calls = {}
+  for known in pairs(VERBS) do
+    if known:sub(1, #stem + 1) == stem .. ":" then
+      calls[#calls + 1] = known:sub(#stem + 1)
+    end
   end
-  return field
-end
-
--- kind: as gateway/query_names.py says.
-local function mistaken(kind, value)
-  if kind == "map" then
-    return "cannot be set in a query; send it in the body"
-  elseif kind:find("|", 1, true) and not value:match("^%d+$") and not kind:find("|" .. value .. "|", 1, true) then
-    return "must be one of " .. kind:sub(2, -2):gsub("|", ", ")
-  elseif LARGEST[kind] and not value:match("^%-?%d+$") then
-    return "must be a whole number"
-  elseif LARGEST[kind] and math.abs(tonumber(value)) > LARGEST[kind] then
-    return "is too large a number"
-  elseif kind == "bool" and value ~= "true" and value ~= "false" then
-    return "must be true or false"
+  if #calls == 0 and not VERBS[stem] then
+    return nil
   end
+  table.sort(calls)
+  local others = #calls > 0 and "; there is " .. table.concat(calls, ", ") or ""
+  return "There is no call :" .. shown(call) .. " here" .. others
 end
 
--- A name as it may stand in an answer.
-local function shown(name)
-  return (name:sub(1, 100):gsub("[^%w._~%%%[%]-]", "?"))
-end
-
--- Why a query is refused: a reason, what is wrong with which field, and a message.
-local function wrong_query(query, call)
+-- What If-Match says, as the parameter of the query that the method has for it: nil where there is nothing to check,
+-- false where it cannot be.
+local function precondition(value, call)
+  if not value or value == "" or value:match("^%s*%*%s*$") then
+    return nil
+  end
   local method = QUERIES[call]
-  local fields = method and QUERY_FIELDS[method[2]]
-  local over, unknown, wrong, names = {}, {}, {}, {}
-  for pair in query:gmatch("[^&;]+") do
-    local name, value = pair:match("^([^=]*)=?(.*)$")
-    local known = plain(decoded(name))
-    if CREDENTIAL_NAMES[known] or decoded(value):sub(1, 3) == "fs_" then
-      return "CREDENTIALS_IN_QUERY"
-    end
-    local field = fields and field_of(decoded(name), fields)
-    local mistake = field and mistaken(field[2], decoded(value))
-    if PATH_VARIABLES[known] then
-      over[#over + 1] = {field = PATH_VARIABLES[known], description = REFUSED.QUERY_OVERRIDES_PATH.message}
-    elseif fields and not field and #unknown < MOST_NAMED then
-      local near = nearest(known, fields)
-      names[#names + 1] = "'" .. shown(name) .. "'"
-      unknown[#unknown + 1] = {
-        field = shown(name),
-        description = "There is no such field" .. (near and ". Did you mean " .. near .. "?" or ""),
-      }
-    elseif mistake and #wrong < MOST_NAMED then
-      wrong[#wrong + 1] = {field = shown(name), description = mistake}
-    end
+  if not method then
+    return nil
   end
-  if #over > 0 then
-    return "QUERY_OVERRIDES_PATH", over
+  local etag = value:match('^%s*"?([%w_-]+)"?%s*$')
+  if not etag or not method[3] then
+    return false
   end
-  if #unknown > 0 then
-    local message = method[1] .. " has no field " .. table.concat(names, ", ")
-    for _, each in ipairs(wrong) do
-      unknown[#unknown + 1] = each
-    end
-    return "FIELD_UNKNOWN", unknown, message
-  end
-  if #wrong > 0 then
-    local more = #wrong > 1 and " (and " .. #wrong - 1 .. " more)" or ""
-    return "FIELD_TYPE_WRONG", wrong, wrong[1].field .. ": " .. wrong[1].description .. more
-  end
+  return method[3] .. "=" .. etag
 end
 
 -- A path with its resource ids taken out, but for the project's, so that calls of one method share an entry:
@@ -228,6 +151,20 @@ function envoy_on_request(handle)
   local verb = headers:get(":method") or ""
   local place = shape(path):gsub("^(projects/)[^/:]+", "%1*"):gsub("/+$", "")
   local call = verb .. " " .. place
+  local in_json = path:sub(1, 4) == "/v1/"
+  if in_json then
+    local packed = (headers:get("content-encoding") or ""):lower()
+    if packed ~= "" and packed ~= "identity" then
+      return refuse(handle, "CONTENT_ENCODING_UNSUPPORTED", nil, nil, {["accept-encoding"] = "identity"})
+    end
+    if (headers:get("content-type") or ""):lower():sub(1, 10) == "multipart/" then
+      return refuse(handle, "CONTENT_TYPE_UNSUPPORTED")
+    end
+    local message = not path:find("%", 1, true) and wrong_call(place)
+    if message then
+      return refuse(handle, "CALL_UNKNOWN", nil, message)
+    end
+  end
   -- What is escaped may read otherwise further on: the authorization decides on it.
   if VERBS[place] and not QUERIES[call] and not path:find("%", 1, true) then
     local message = (verb:match("^%u+$") or "This method") .. " is not offered here; this path takes " .. VERBS[place]
@@ -244,6 +181,21 @@ function envoy_on_request(handle)
     if reason then
       return refuse(handle, reason, violations, message)
     end
+  end
+  -- No method of ours is called by HEAD: it is GET whose answer loses its body on its way out.
+  headers:remove(HEAD_HEADER)
+  if verb == "HEAD" and QUERIES[call] then
+    verb = "GET"
+    headers:replace(":method", verb)
+    headers:replace(HEAD_HEADER, "1")
+    handle:streamInfo():dynamicMetadata():set(SPACE, "head", true)
+  end
+  local etag = in_json and precondition(headers:get("if-match"), call)
+  if etag == false and headers:get("if-match") then
+    return refuse(handle, "IF_MATCH_UNSUPPORTED")
+  end
+  if etag then
+    headers:replace(":path", path .. "?" .. (query and query ~= "" and query .. "&" or "") .. etag)
   end
   local metadata = handle:streamInfo():dynamicMetadata()
   local credential = headers:get("x-api-key") or ""
@@ -291,6 +243,11 @@ function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata()
   local own = metadata:get(SPACE)
   local answer = metadata:get("envoy.filters.http.ext_authz")
+  if own and own.head then
+    for chunk in handle:bodyChunks() do
+      chunk:setBytes("")
+    end
+  end
   if not own or not own.key or not answer or not answer.set then
     return
   end

@@ -12,6 +12,7 @@ from gateway.http_rules import HttpRule
 from gateway.query_names import lua_tables, plain
 from gateway.sessions import CONSOLE_HEADER, COOKIE
 from gateway.settings import Settings
+from services.chassis.http_bodies import HEAD_KEY
 from services.chassis.request_context import ADDRESS_KEY
 
 Config = dict[str, Any]
@@ -20,6 +21,7 @@ _CREDENTIAL_NAMES = (
     "x-api-key", "api_key", "key", "token", "access_token", "id_token", "auth", "authorization", "bearer", "secret",
     "password", "x-fiveshot-internal", "x-fiveshot-projects", "x-fiveshot-principal", "x-fiveshot-role",
 )  # fmt: skip
+_SOURCES = ("edge_query.lua", "edge.lua")
 # Entries are some hundred bytes each, and there is one memory for each thread.
 _KEEP_ENTRIES = 10_000
 
@@ -37,18 +39,19 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",
         f"local ADDRESS_HEADER = {json.dumps(ADDRESS_KEY)}",
+        f"local HEAD_HEADER = {json.dumps(HEAD_KEY)}",
         f"local REFUSED = {_refusals()}",
         f"local IN_OTHER_WORDS = {_other_words()}",
         f"local CREDENTIAL_NAMES = {_set(_CREDENTIAL_NAMES)}",
         f"local PATH_VARIABLES = {_set(path_variables(rules))}",
         lua_tables(rules),
     ]
-    source = resources.files("gateway").joinpath("edge.lua").read_text(encoding="utf-8")
+    sources = [resources.files("gateway").joinpath(name).read_text(encoding="utf-8") for name in _SOURCES]
     return {
         "name": "edge",
         "typed_config": {
             "@type": f"{_TYPE}.lua.v3.Lua",
-            "default_source_code": {"inline_string": "\n".join([*facts, source])},
+            "default_source_code": {"inline_string": "\n".join([*facts, *sources])},
         },
     }
 

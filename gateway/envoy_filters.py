@@ -73,7 +73,7 @@ def cors_policy(origins: list[str]) -> Config:
     return {
         "@type": f"{_TYPE}.cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"exact": origin} for origin in origins],
-        "allow_methods": "GET, POST, PATCH, DELETE, OPTIONS",
+        "allow_methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
         "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id",
         "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag",
         "max_age": "86400",

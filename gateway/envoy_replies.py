@@ -92,6 +92,15 @@ BY_REASON = {
         "Correct the fields listed in the violations.", names_fields=True),
     "METHOD_NOT_ALLOWED": Reply(405, 12, "This path takes another HTTP method",
         "Use a method that the message names; the API reference lists them.", says_more=True),
+    "CALL_UNKNOWN": Reply(404, 5, "This path has no such call",
+        "Use a call that the message names; the API reference lists them.", grpc_code=12, says_more=True),
+    "CONTENT_ENCODING_UNSUPPORTED": Reply(415, _INVALID_ARGUMENT, "The body is packed; a call takes it as it is",
+        "Send it unpacked, without the header content-encoding."),
+    "CONTENT_TYPE_UNSUPPORTED": Reply(415, _INVALID_ARGUMENT,
+        "The body is a form in parts; a call takes one JSON object or one file",
+        "Send the file itself as the body (curl --data-binary @cat.jpg), the rest in the query: ?fileName=cat.jpg."),
+    "IF_MATCH_UNSUPPORTED": Reply(400, _INVALID_ARGUMENT, "The header if-match cannot be checked by this method",
+        "Send one etag, as a read has given it, with a method that has an etag; leave the header out of others."),
     "TIMEOUT_INVALID": Reply(400, _INVALID_ARGUMENT, "The header grpc-timeout is no time, such as 10S",
         "Send up to eight digits and one of the letters H, M, S, m, u and n, or leave the header out."),
     "BODY_TOO_LARGE": Reply(413, _RESOURCE_EXHAUSTED, "The body is larger than this deployment takes from any call",
@@ -100,6 +109,19 @@ BY_REASON = {
         "Send fewer and shorter headers; a token should carry claims, not data."),
 }  # fmt: skip
 """What edge.lua refuses."""
+PATH_INVALID = "PATH_INVALID"
+_PATH_INVALID = Reply(400, _INVALID_ARGUMENT, "The path holds an escaped slash, backslash or NUL, which no name has",
+    "Write the slashes between the parts of a name as they are: projects/acme/datasets/dogs.")  # fmt: skip
+# Envoy refuses it before any filter, and by then has undone the escapes.
+_ESCAPED: Config = {
+    "extension_filter": {
+        "name": "cel",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            "expression": "response.code_details == 'path_normalization_failed'",
+        },
+    }
+}
 
 OVERLOADED = "GATEWAY_OVERLOADED"
 _OVERLOADED = Reply(
@@ -151,7 +173,7 @@ _WANTS_WEB = {"header_filter": {"header": _WEB}}
 def replies() -> dict[str, Reply]:
     """Every reply by its reason."""
     by_status = {f"GATEWAY_HTTP_{reply.status}": reply for reply in BY_STATUS}
-    return {**BY_REASON, OVERLOADED: _OVERLOADED, UNASKED: _UNASKED, **UNREAD, **by_status}
+    return {**BY_REASON, PATH_INVALID: _PATH_INVALID, OVERLOADED: _OVERLOADED, UNASKED: _UNASKED, **UNREAD, **by_status}
 
 
 def local_replies() -> Config:
@@ -177,6 +199,7 @@ def local_replies() -> Config:
         applies = {"and_filter": {"filters": [_with_status(reply.status), _calls(name)]}}
         told = replace(reply, message=reply.of_service.format(name))
         mappers += _mappers(applies, f"GATEWAY_HTTP_{reply.status}", told)
+    mappers += _mappers(_ESCAPED, PATH_INVALID, _PATH_INVALID)
     for reply in BY_STATUS:
         telling = reply.status in _TELLING
         mappers += _mappers(_with_status(reply.status), f"GATEWAY_HTTP_{reply.status}", reply, own_message=telling)
@@ -204,8 +227,9 @@ def _mappers(applies: Config, reason: str, reply: Reply, *, own_message: bool = 
     """The reply for JSON, gRPC-Web and gRPC callers. own_message: JSON callers get Envoy's own text as well."""
     status = status_of(reply, reason)
     body = json.loads(json_format.MessageToJson(status))
-    # Envoy's own word for what happened.
-    body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
+    if reason not in (*BY_REASON, PATH_INVALID):
+        # Envoy's own word for what happened; of these it says no more than we do.
+        body["details"][0]["metadata"]["detail"] = "%RESPONSE_CODE_DETAILS%"
     if reply.names_fields or reply.says_more:
         body["message"] = f"%DYNAMIC_METADATA({EDGE_SPACE}:message)%"
     if reply.names_fields:

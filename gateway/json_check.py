@@ -24,7 +24,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.http_rules import HttpRule
-from gateway.json_documents import check_path, read_document, shown
+from gateway.json_documents import check_path, check_query, read_document, shown
 from services.chassis.errors import FieldViolation, InvalidArgument
 from services.chassis.request_checks import broken_rules
 
@@ -60,17 +60,18 @@ class JsonCheck:
             self._rules[rule.verb].append(rule)
 
     def check(self, verb: str, path: str, body: bytes) -> None:
-        """Raises InvalidArgument for a body that is no JSON object; that says another resource than the path; or that
-        has unknown fields or values of a wrong type, with all of them.
+        """Raises InvalidArgument for a body that is no JSON object; that says another resource than the path, or
+        something else than the query; or that has unknown fields or values of a wrong type, with all of them.
 
         path: with or without a query. A path of no method passes: the transcoder refuses it.
         """
-        path = path.partition("?")[0]
+        path, _, query = path.partition("?")
         rule = next((each for each in self._rules[verb] if each.pattern.fullmatch(path)), None)
         if rule is None or rule.takes_bytes or rule.body_message is None or not 0 < len(body) <= self._max_bytes:
             return
         document = read_document(body)
         check_path(document, rule, path)
+        check_query(document, rule, query)
         prefix = "" if rule.body == "*" else f"{rule.body}."
         kept: dict[str, Any] = {}
         faults = list(islice(_faults(document, rule.body_message, prefix, kept), _MAX_NAMED))
@@ -238,7 +239,7 @@ def _inner(field: FieldDescriptor) -> Descriptor | None:
 def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]]:
     if _is_map(field):
         if isinstance(value, dict):
-            yield from ((item, f"[{key!r}]") for key, item in value.items())
+            yield from ((item, f"[{shown(key)}]") for key, item in value.items())
     elif isinstance(value, list) and field.is_repeated:
         yield from ((item, f"[{number}]") for number, item in enumerate(value))
     else:
@@ -247,4 +248,13 @@ def _items(field: FieldDescriptor, value: object) -> Iterator[tuple[object, str]
 
 def _description(name: str, message: Descriptor) -> str:
     near = difflib.get_close_matches(name[:100], [field.json_name for field in message.fields], 1)
+    # `triggerWord` beside `dataset` and not in it is the commonest slip of all.
+    within = [
+        f"{field.json_name}.{inner.json_name}"
+        for field in message.fields
+        if not field.is_repeated and (below := _inner(field)) is not None and not below.full_name.startswith(_OPAQUE)
+        for inner in below.fields
+        if name in (inner.name, inner.json_name)
+    ]
+    near = within[:1] if len(within) == 1 else near
     return f"{_NO_FIELD}. Did you mean {near[0]}?" if near else _NO_FIELD

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from gateway.http_rules import HttpRule
 from services.chassis.errors import FieldViolation, InvalidArgument
+
+_MARK = "\ufeff"
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -17,7 +21,9 @@ def read_document(body: bytes) -> dict[str, Any]:
     The transcoder's parser takes more than JSON, of which nothing here could be checked.
     """
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode("utf-8")
+        if text.startswith(_MARK):
+            raise _Marked(text)
         document = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}, column {error.colno}"
@@ -25,6 +31,8 @@ def read_document(body: bytes) -> dict[str, Any]:
         problem = "it is not UTF-8"
     except RecursionError:
         problem = "it is nested too deeply"
+    except _Marked:
+        problem = "it begins with a byte order mark"
     except _Twice as error:
         problem = f"'{shown(error.args[0])}' comes twice"
     except ValueError:
@@ -38,6 +46,10 @@ def read_document(body: bytes) -> dict[str, Any]:
         reason="JSON_INVALID",
         remedy="Send one JSON object in UTF-8; in a shell put it between single quotes.",
     )
+
+
+class _Marked(ValueError):
+    """A text that begins with a byte order mark, which is no JSON (RFC 8259, 8.1)."""
 
 
 class _Twice(ValueError):
@@ -81,12 +93,41 @@ def check_path(document: Mapping[str, Any], rule: HttpRule, path: str) -> None:
         )
 
 
+def check_query(document: Mapping[str, Any], rule: HttpRule, query: str) -> None:
+    """Raises InvalidArgument(reason=BODY_AND_QUERY_DIFFER) where body and query set one field, and not to the same.
+
+    The transcoder would take the query's value without a word. An etag may stand there because of If-Match.
+    """
+    prefix = "" if rule.body == "*" else f"{rule.body}."
+    over = []
+    for name, value in parse_qsl(query):
+        said = _said(document, name.removeprefix(prefix)) if _snake(name).startswith(prefix) else None
+        if isinstance(said, (str, bool, int, float)) and _text(said) != value:
+            over.append(FieldViolation(_snake(name), f"The query, or if-match, says {value[:100]}, the body another"))
+    if over:
+        raise InvalidArgument(
+            "Body and query give one field two values",
+            reason="BODY_AND_QUERY_DIFFER",
+            remedy="Give each field in one place, best in the body.",
+            violations=over,
+        )
+
+
+def _text(value: str | float) -> str:
+    """A JSON value as a query writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
 def _said(document: object, field: str) -> object:
     """What a document says of a field, in either spelling; None for nothing."""
     for part in field.split("."):
         if not isinstance(document, dict):
             return None
-        found = [document[name] for name in {part, _camel(part)} if document.get(name) is not None]
+        found = [document[name] for name in {_snake(part), _camel(part)} if document.get(name) is not None]
         document = found[0] if found else None
     return document
 

@@ -47,29 +47,46 @@ def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
     return {plain(name): (name, kind) for name, kind in _fields(message, "", _DEPTH)}
 
 
+def etag_fields(rule: HttpRule) -> list[str]:
+    """The field, if there is one, by which a method that changes a resource is told its etag."""
+    body = rule.body_message if rule.verb == "PATCH" and rule.body != "*" else None
+    if "etag" in rule.method.input_type.fields_by_name:
+        return ["etag"]
+    return [f"{rule.body}.etag"] if body is not None and "etag" in body.fields_by_name else []
+
+
 def lua_tables(rules: Sequence[HttpRule]) -> str:
-    """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message}; VERBS,
-    `projects/*` -> `GET, PATCH`; BYTES, the calls among them whose body is a file."""
+    """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message, etag};
+    VERBS, `projects/*` -> `GET, HEAD, PATCH`; HEAD goes where GET does, but for watches. etag: the parameter for it,
+    `dataset.etag`; absent where there is none. BYTES, the calls among them whose body is a file."""
     messages: dict[str, Descriptor] = {}
-    calls: dict[str, tuple[str, str]] = {}
+    calls: dict[str, tuple[str, ...]] = {}
     verbs: dict[str, set[str]] = defaultdict(set)
     for rule in rules:
         request = rule.method.input_type
         messages[request.full_name] = request
-        calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name)
+        calls[f"{rule.verb} {shape(rule.template)}"] = (rule.method.name, request.full_name, *etag_fields(rule))
         verbs[shape(rule.template)].add(rule.verb)
+        if rule.verb == "GET" and not _endless(rule):
+            calls[f"HEAD {shape(rule.template)}"] = calls[f"GET {shape(rule.template)}"]
+            verbs[shape(rule.template)].add("HEAD")
     lines = ["local QUERY_FIELDS = {}"]
     for name, message in sorted(messages.items()):
         fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
         lines.append(f"QUERY_FIELDS[{_q(name)}] = {{{fields}}}")
     lines.append("local QUERIES = {")
-    lines += [f"  [{_q(call)}] = {{{_q(method)}, {_q(name)}}}," for call, (method, name) in sorted(calls.items())]
+    lines += [f"  [{_q(call)}] = {{{', '.join(map(_q, facts))}}}," for call, facts in sorted(calls.items())]
     lines += ["}", "local VERBS = {"]
     lines += [f"  [{_q(path)}] = {_q(', '.join(sorted(found)))}," for path, found in sorted(verbs.items())]
     files = [f"{rule.verb} {shape(rule.template)}" for rule in rules if rule.takes_bytes]
     lines += ["}", "local BYTES = {"]
     lines += [f"  [{_q(call)}] = true," for call in sorted(files)]
     return "\n".join([*lines, "}"])
+
+
+def _endless(rule: HttpRule) -> bool:
+    """Whether the answer is a stream of lines, which ends when something has come to its end."""
+    return bool(rule.method.server_streaming) and rule.method.output_type.full_name != "google.api.HttpBody"
 
 
 def _sorted(message: Descriptor) -> list[tuple[str, tuple[str, str]]]:

@@ -228,7 +228,7 @@ def _preflight(*arguments: str) -> dict[str, Any]:
 
 def _asked(module: str, *arguments: str) -> dict[str, Any]:
     """In a process of its own: the command line knows the services by their API alone. Raises what it refuses."""
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise errors.Internal("The check of base models ended early", reason="PREFLIGHT_FAILED")

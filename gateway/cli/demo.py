@@ -209,7 +209,8 @@ def _train(
 def _sample(lora: Path, picture: Path, base_model: str, epoch: training_job_pb2.Epoch) -> Path:
     """In a process of its own, because the command line itself loads no torch."""
     command = [
-        sys.executable, "-m", "services.trainer.engine.sample", "--base-model", base_model, "--lora", str(lora),
+        sys.executable, "-P", "-m", "services.trainer.engine.sample",
+        "--base-model", base_model, "--lora", str(lora),
         "--out", str(picture), "--seed", "7",
     ]  # fmt: skip
     catalogue = os.environ.get("FIVESHOT_CATALOGUE")

@@ -86,7 +86,7 @@ def detach(folder: DataFolder, *, tied: bool = False, pretend: bool = False) -> 
     before = log.stat().st_size if log.exists() else 0
     with open_private(log, "ab") as output:
         process = subprocess.Popen(
-            (sys.executable, "-m", "gateway.supervisor", str(folder.path)),
+            (sys.executable, "-P", "-m", "gateway.supervisor", str(folder.path)),
             env=os.environ | ({"FIVESHOT_PRETEND": "true"} if pretend else {}),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=PRIVATE_UMASK,
             preexec_fn=die_with_parent(signal.SIGTERM) if tied else None,

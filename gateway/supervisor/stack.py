@@ -183,7 +183,7 @@ class Stack:
         env |= {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
         return ServerSpec(
             name=name,
-            argv=(sys.executable, "-m", module),
+            argv=(sys.executable, "-P", "-m", module),
             env=env,
             ready=port_file.exists,
             ports=ports,

@@ -19,6 +19,8 @@ H = TypeVar("H")
 LENGTH_KEY = "x-fiveshot-content-length"
 STATUS_KEY = "x-fiveshot-status"
 IN_PIECES_KEY = "x-fiveshot-in-pieces"
+HEAD_KEY = "x-fiveshot-head"
+"""Of a call that asks for the headers alone."""
 _NOT_MODIFIED = "304"
 
 
@@ -37,7 +39,8 @@ class File:
 
 
 async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
-    """The file as the messages of one call; nothing but the headers when the caller has it already (If-None-Match).
+    """The file as the messages of one call; nothing but the headers when the caller has it already (If-None-Match), or
+    asks for no more (HEAD), in which case the bytes are not read.
 
     A chunk goes out when the next one is there: the last one, and a file of one chunk whole, only once `chunks` has
     found the bytes to be right. An error before the first message is an HTTP error; a later one cuts the body short,
@@ -45,6 +48,10 @@ async def send(file: File, context: Any) -> AsyncIterator[HttpBody]:
     """
     if _has(context, file.etag):
         await context.send_initial_metadata((*_headers(file), (STATUS_KEY, _NOT_MODIFIED)))
+        yield HttpBody(content_type=file.content_type)
+        return
+    if _metadata(context).get(HEAD_KEY):
+        await context.send_initial_metadata((*_headers(file), *_length(file)))
         yield HttpBody(content_type=file.content_type)
         return
     waiting: bytes | None = None
@@ -100,6 +107,10 @@ def _length(file: File) -> tuple[tuple[str, str], ...]:
 
 
 def _has(context: Any, etag: str) -> bool:
-    asked = dict(context.invocation_metadata() or ()).get("if-none-match", "")
+    asked = _metadata(context).get("if-none-match", "")
     known = [part.strip().removeprefix("W/").strip('"') for part in asked.split(",")]
     return etag in known or "*" in known
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    return dict(context.invocation_metadata() or ())

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
+from typing import Any
 
 import protovalidate
 from buf.validate import validate_pb2
@@ -66,9 +67,7 @@ def broken_rules(message: Message) -> list[InvalidArgument]:
     """An error for each protovalidate rule that the message breaks, and for each time in it that is none; for the first
     MOST_NAMED of them."""
     moments = dict(islice(impossible_moments(message), MOST_NAMED))
-    rules = (
-        (_field_path(item.proto), readable(item.proto.message or item.proto.rule_id)) for item in _violations(message)
-    )
+    rules = ((_field_path(item.proto), _fault(message, item.proto)) for item in _violations(message))
     # What is no time is not compared with the times that a rule names.
     broken = [*moments.items(), *((path, fault) for path, fault in rules if path not in moments)]
     return [_broken(path, fault) for path, fault in broken]
@@ -258,6 +257,27 @@ def readable(text: str) -> str:
     if _PLAIN_FORM.fullmatch(form):
         return f"must have the form {form}; an id holds {ID_RULE}" if "{id}" in form else f"must be {form}"
     return text
+
+
+def _fault(message: Message, violation: protovalidate.ViolationPb) -> str:
+    """What is wrong, for people. Of an enum the validator only says that there is no such value: here are those there
+    are, in the words in which the gateway refuses a name that is none."""
+    if violation.rule_id == "enum.defined_only" and (values := _values(message, violation)):
+        return f"must be one of {', '.join(values)}"
+    return readable(violation.message or violation.rule_id)
+
+
+def _values(message: Message, violation: protovalidate.ViolationPb) -> list[str]:
+    """The names of the values that the enum of a violation has; none where its field holds no enum."""
+    within: Any = message.DESCRIPTOR
+    field: FieldDescriptor | None = None
+    for element in violation.field.elements if violation.field is not None else ():
+        field = within.fields_by_name.get(element.field_name) if within is not None else None
+        if field is not None and field.message_type is not None and field.message_type.GetOptions().map_entry:
+            field = field.message_type.fields_by_name["value"]
+        within = field.message_type if field is not None else None
+    kind = field.enum_type if field is not None else None
+    return [value.name for value in kind.values] if kind is not None else []
 
 
 def _field_path(violation: protovalidate.ViolationPb) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from services.chassis import errors, http_bodies
@@ -17,7 +18,9 @@ SERVICE_NAME = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 
 
 class RecordingDatasetServicer:
-    """Remembers the metadata of each call. The dataset `missing` does not exist; the image `endless` has no end.
+    """Remembers the metadata of each call, and the requests of updates and deletes.
+
+    The dataset `missing` does not exist; the image `endless` has no end.
 
     going_out: downloads at work.
     """
@@ -26,6 +29,7 @@ class RecordingDatasetServicer:
         self.going_out = 0
         self.metadata: list[dict[str, str]] = []
         self.uploaded: Any = None
+        self.requests: list[Any] = []
 
     async def GetDataset(self, request: Any, context: Any) -> Any:
         self._record(context)
@@ -38,6 +42,16 @@ class RecordingDatasetServicer:
         answer = dataset_pb2.Dataset(name=f"{request.parent}/datasets/{request.dataset_id}")
         answer.MergeFrom(dataset_pb2.Dataset(display_name=request.dataset.display_name))
         return answer
+
+    async def UpdateDataset(self, request: Any, context: Any) -> Any:
+        self._record(context)
+        self.requests.append(request)
+        return request.dataset
+
+    async def DeleteDataset(self, request: Any, context: Any) -> Any:
+        self._record(context)
+        self.requests.append(request)
+        return Empty()
 
     async def UploadImage(self, request_iterator: AsyncIterator[Any], context: Any) -> Any:
         self._record(context)
@@ -86,6 +100,12 @@ class RecordingDatasetServicer:
             ),
             "CreateDataset": grpc.unary_unary_rpc_method_handler(
                 self.CreateDataset, dataset_service_pb2.CreateDatasetRequest.FromString, _serialize
+            ),
+            "UpdateDataset": grpc.unary_unary_rpc_method_handler(
+                self.UpdateDataset, dataset_service_pb2.UpdateDatasetRequest.FromString, _serialize
+            ),
+            "DeleteDataset": grpc.unary_unary_rpc_method_handler(
+                self.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest.FromString, _serialize
             ),
             "UploadImage": grpc.stream_unary_rpc_method_handler(
                 self.UploadImage, dataset_service_pb2.UploadImageRequest.FromString, _serialize

@@ -73,7 +73,7 @@ class Helpers:
 
 def _start() -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-m", "services.trainer.engine.helper"]
+    argv = [sys.executable, "-P", "-m", "services.trainer.engine.helper"]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, env=environment)
 
 

@@ -367,11 +367,11 @@ async def test_misspelt_fields_of_a_json_body_are_named(
 @pytest.mark.parametrize(
     ("verb", "path", "takes"),
     [
-        ("PUT", f"/v1/{NAME}", "DELETE, GET, PATCH"),
-        ("HEAD", "/v1/projects/acme/datasets", "GET, POST"),
-        ("OPTIONS", "/v1/projects/acme/datasets/?pageSize=1", "GET, POST"),
+        ("PUT", f"/v1/{NAME}", "DELETE, GET, HEAD, PATCH"),
+        ("HEAD", "/v1/projects/acme/trainingJobs/one:watch", "GET"),
+        ("OPTIONS", "/v1/projects/acme/datasets/?pageSize=1", "GET, HEAD, POST"),
         ("GET", f"/v1/{NAME}/images:batchDelete", "POST"),
-        ("POST", "/v1/projects", "GET"),
+        ("POST", "/v1/projects", "GET, HEAD"),
     ],
 )
 async def test_a_wrong_http_method_is_told_which_the_path_takes(

@@ -315,10 +315,12 @@ async def test_the_gateway_describes_the_whole_api(gateway: Gateway, channel: gr
         [each async for each in call(iter(asked))]
 
 
-async def test_a_path_with_an_escaped_slash_is_refused_with_a_reason(gateway: Gateway) -> None:
+@pytest.mark.parametrize("name", ["..%2F..%2Fother", "a%2fb", "a%5Cb", "a%00"])
+async def test_a_path_with_an_escaped_slash_is_refused_with_a_reason(gateway: Gateway, name: str) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.get(
-            f"http://{gateway.target}/v1/projects/acme/datasets/..%2F..%2Fother", headers={"x-api-key": gateway.key}
+            f"http://{gateway.target}/v1/projects/acme/datasets/{name}", headers={"x-api-key": gateway.key}
         )
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
-    assert answer.json()["details"][0]["metadata"]["detail"] == "path_normalization_failed"
+    assert answer.json()["details"][0]["reason"] == "PATH_INVALID"
+    assert answer.json()["details"][0]["metadata"].keys() == {"remedy"}

@@ -50,6 +50,14 @@ async def test_a_file_goes_out_with_its_name_length_and_etag() -> None:
     assert (context.sent["etag"], context.sent[http_bodies.LENGTH_KEY]) == ('"abc"', "11")
 
 
+async def test_who_asks_for_the_headers_alone_gets_them_all_and_no_byte_is_read() -> None:
+    context = Context(x_fiveshot_head="1")
+    unread = _chunks(error=DataLoss("They were read"))
+    assert await _received(_file(unread, 11), context) == [b""]
+    assert context.sent is not None
+    assert (context.sent["etag"], context.sent[http_bodies.LENGTH_KEY]) == ('"abc"', "11")
+
+
 async def test_an_empty_file_is_an_empty_body() -> None:
     context = Context()
     assert await _received(_file(_chunks()), context) == [b""]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import resources
+from typing import Any
 
 import pytest
 import structlog
@@ -397,3 +398,20 @@ def test_the_field_that_names_a_resource() -> None:
     assert field_naming(request, "projects/p/datasets/other") == ""
     image = dataset_service_pb2.GetImageRequest(name="projects/p/datasets/d/images/i")
     assert field_naming(image, "projects/p/datasets/d") == "name"
+
+
+def test_a_number_that_an_enum_does_not_have_is_told_which_values_there_are() -> None:
+    text_from: Any = 99
+    purpose: Any = 77
+    dataset = dataset_service_pb2.CreateDatasetRequest(
+        parent="projects/p", dataset=dataset_pb2.Dataset(text_from=text_from)
+    )
+    options = tagger_pb2.TagOptions(caption=tagger_pb2.CaptionOptions(purpose=purpose))
+    tags = tagger_service_pb2.TagImagesRequest(parent="projects/p", dataset="projects/p/datasets/d", options=options)
+    for request, field, known in (
+        (dataset, "dataset.text_from", "TEXT_FROM_TAGS"),
+        (tags, "options.caption.purpose", "PURPOSE_PERSON"),
+    ):
+        (fault,) = [each.violations[0] for each in broken_rules(request) if each.violations[0].field == field]
+        assert fault.description.startswith("must be one of ")
+        assert known in fault.description

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.words import several
 
 
 def trained_datasets(
     first: str,
-    also: Mapping[str, float] | Sequence[str],
+    also: Mapping[str, float] | str | Sequence[str],
     regularization: str | Sequence[str],
     resource: Callable[[str, str], str],
 ) -> list[training_job_pb2.TrainedDataset]:
@@ -17,8 +18,8 @@ def trained_datasets(
 
     also: further datasets, by id or name, with their weights beside the first one's 1. resource: makes names of ids.
     """
-    weights = also if isinstance(also, Mapping) else dict.fromkeys([also] if isinstance(also, str) else also, 1.0)
-    kept = [regularization] if isinstance(regularization, str) and regularization else list(regularization)
+    weights = also if isinstance(also, Mapping) else dict.fromkeys(several(also or ()), 1.0)
+    kept = several(regularization or ())
     if not weights and not kept:
         return []
     make = training_job_pb2.TrainedDataset

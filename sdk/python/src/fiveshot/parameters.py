@@ -8,6 +8,7 @@ from typing import Any
 
 from fiveshot.errors import FieldViolation, FiveshotError, InvalidArgument
 from fiveshot.trainer.v1 import training_job_pb2
+from fiveshot.words import several
 
 DEFAULT_BASE_MODEL = "fiveshot-tiny"
 # What other trainers call them.
@@ -41,8 +42,9 @@ def training_parameters(
             near = nearest_parameters(name)
             wrong.append(_wrong(name, f"is no parameter{f'; did you mean {near[0]}?' if near else ''}"))
         elif value is not None:
+            given: Any = several(value) if _FIELDS[name].is_repeated and isinstance(value, str) else value
             try:
-                made.MergeFrom(training_job_pb2.TrainingParameters(**{name: value}))
+                made.MergeFrom(training_job_pb2.TrainingParameters(**{name: given}))
             except (TypeError, ValueError):
                 wrong.append(_wrong(name, f"cannot be {value!r}"))
     return made, wrong

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from fiveshot.dataset.v1 import dataset_pb2
@@ -34,3 +34,24 @@ def chosen(values: Mapping[str, V], word: str, field: str) -> V:
     if word not in values:
         raise InvalidArgument(f"'{word}' is not a {field}", field=field, remedy=f"Use one of {', '.join(values)}.")
     return values[word]
+
+
+def several(texts: str | Iterable[str]) -> list[str]:
+    """A list of texts; a single text is a list of one, never one of its letters."""
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def labelled(labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Labels as they may be sent. Raises InvalidArgument that names what is no text; protobuf would name nothing."""
+    if labels is None:
+        return None
+    if not isinstance(labels, Mapping):
+        raise _no_labels(f"labels are given by name, not as {labels!r}", "labels")
+    for name, value in labels.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise _no_labels(f"Names and values of labels are texts, not {name!r}: {value!r}", f"labels[{name}]")
+    return labels
+
+
+def _no_labels(message: str, field: str) -> InvalidArgument:
+    return InvalidArgument(message, field=field, reason="LABELS_INVALID", remedy='Write {"name": "value"}.')

@@ -178,8 +178,10 @@ class Listing(Generic[R]):
             yield self._wrap(message)
 
     async def first(self, count: int) -> list[R]:
-        """At most so many."""
-        return [self._wrap(message) async for message in pages(self._call, self._asked(), self._items, max(1, count))]
+        """At most so many; of none nobody is asked."""
+        if count < 1:
+            return []
+        return [self._wrap(message) async for message in pages(self._call, self._asked(), self._items, count)]
 
     async def all(self) -> list[R]:
         """Every one."""

@@ -23,7 +23,7 @@ from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as training_api
 from fiveshot.transfers import PicturesRefused, Saved, Upload
-from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen
+from fiveshot.words import MODES, PURPOSES, TEXT_FROM, chosen, labelled, several
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -49,7 +49,7 @@ class Dataset(EditedDataset):
         """
         given: dict[str, Any] = {
             "trigger_word": trigger, "subject": subject, "display_name": display_name, "description": description,
-            "num_repeats": repeats, "labels": labels,
+            "num_repeats": repeats, "labels": labelled(labels),
             "text_from": None if text_from is None else chosen(TEXT_FROM, text_from, "text_from"),
         }  # fmt: skip
         values = {name: value for name, value in given.items() if value is not None}
@@ -103,15 +103,15 @@ class Dataset(EditedDataset):
     async def tag(
         self,
         *,
-        exclude: Sequence[str] = (),
-        prepend: Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        prepend: str | Sequence[str] = (),
         threshold: float | None = None,
         max_tags: int = 0,
         mode: str = "append",
         tagger: str = "",
         captioner: str = "",
         purpose: str = "thing",
-        avoid: Sequence[str] = (),
+        avoid: str | Sequence[str] = (),
         token_limit: int = 0,
         filter: str = "",
         dry_run: bool = False,
@@ -128,13 +128,13 @@ class Dataset(EditedDataset):
         returns at once.
         """
         options_given: Mapping[str, Any] = {
-            "prepend_trigger_word": True, "exclude": exclude, "prepend": prepend, "max_tags": max_tags,
-            "mode": chosen(MODES, mode, "mode"), "threshold": threshold,
+            "prepend_trigger_word": True, "exclude": several(exclude), "prepend": several(prepend),
+            "max_tags": max_tags, "mode": chosen(MODES, mode, "mode"), "threshold": threshold,
             "tagger": self._stubs.channel.endpoint.resource("taggers", tagger) if tagger else "", **options,
         }  # fmt: skip
         if captioner:
             chosen_purpose = chosen(PURPOSES, purpose, "purpose")
-            caption = tagger_pb2.CaptionOptions(purpose=chosen_purpose, avoid=avoid, token_limit=token_limit)
+            caption = tagger_pb2.CaptionOptions(purpose=chosen_purpose, avoid=several(avoid), token_limit=token_limit)
             name = self._stubs.channel.endpoint.resource("taggers", captioner)
             options_given = {**options_given, "captioner": name, "caption": caption}
         unknown = sorted(options.keys() - tagger_pb2.TagOptions.DESCRIPTOR.fields_by_name.keys())
@@ -145,7 +145,7 @@ class Dataset(EditedDataset):
             )  # fmt: skip
         request = tagger_api.TagImagesRequest(
             parent=_project(self.name), dataset=self.name, options=tagger_pb2.TagOptions(**options_given),
-            filter=filter, dry_run=dry_run, labels=labels,
+            filter=filter, dry_run=dry_run, labels=labelled(labels),
         )  # fmt: skip
         job = TagJob(self._stubs, await self._stubs.tagger.TagImages(request))
         return await job.wait() if wait else job
@@ -154,7 +154,7 @@ class Dataset(EditedDataset):
         self, description: str = "", *, labels: Mapping[str, str] | None = None
     ) -> dataset_pb2.DatasetVersion:
         """A version that never changes but for its labels: which photos, with which texts, in which order."""
-        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labels)
+        request = pb.CreateDatasetVersionRequest(parent=self.name, description=description, labels=labelled(labels))
         return await self._stubs.dataset.CreateDatasetVersion(request)
 
     def versions(self, filter: str = "") -> Listing[dataset_pb2.DatasetVersion]:
@@ -164,7 +164,7 @@ class Dataset(EditedDataset):
 
     async def label_version(self, version: int, labels: Mapping[str, str]) -> dataset_pb2.DatasetVersion:
         """Gives a frozen version (its number) other labels; nothing else of it changes."""
-        given = dataset_pb2.DatasetVersion(name=f"{self.name}/versions/{version}", labels=labels)
+        given = dataset_pb2.DatasetVersion(name=f"{self.name}/versions/{version}", labels=labelled(labels))
         request = pb.UpdateDatasetVersionRequest(dataset_version=given, update_mask=FieldMask(paths=["labels"]))
         return await self._stubs.dataset.UpdateDatasetVersion(request)
 
@@ -192,7 +192,7 @@ class Dataset(EditedDataset):
         self,
         *,
         epochs: int | None = None,
-        prompts: Sequence[str] = (),
+        prompts: str | Sequence[str] = (),
         base_model: str = DEFAULT_BASE_MODEL,
         id: str = "",
         display_name: str = "",
@@ -200,7 +200,7 @@ class Dataset(EditedDataset):
         labels: Mapping[str, str] | None = None,
         version: int | None = None,
         initial_lora: str = "",
-        also: Mapping[str, float] | Sequence[str] = (),
+        also: Mapping[str, float] | str | Sequence[str] = (),
         regularization: str | Sequence[str] = (),
         **parameters: Any,
     ) -> TrainingJob:
@@ -214,7 +214,7 @@ class Dataset(EditedDataset):
         """
         job, wrong = self._job(base_model, version, initial_lora, {"num_epochs": epochs, **parameters}, prompts)
         job.display_name, job.priority = display_name, priority
-        job.labels.update(labels or {})
+        job.labels.update(labelled(labels) or {})
         self._mix(job, also, regularization)
         request = training_api.CreateTrainingJobRequest(
             parent=_project(self.name), training_job_id=id, training_job=job, validate_only=bool(wrong)
@@ -224,7 +224,7 @@ class Dataset(EditedDataset):
 
     async def estimate(
         self, *, epochs: int | None = None, base_model: str = DEFAULT_BASE_MODEL, version: int | None = None,
-        initial_lora: str = "", also: Mapping[str, float] | Sequence[str] = (),
+        initial_lora: str = "", also: Mapping[str, float] | str | Sequence[str] = (),
         regularization: str | Sequence[str] = (), **parameters: Any,
     ) -> training_job_pb2.TrainingEstimate:  # fmt: skip
         """What a job would take, asked for as in `train`: exact steps, time, memory, and whether it fits."""
@@ -241,7 +241,7 @@ class Dataset(EditedDataset):
     def _mix(
         self,
         job: training_job_pb2.TrainingJob,
-        also: Mapping[str, float] | Sequence[str],
+        also: Mapping[str, float] | str | Sequence[str],
         regularization: str | Sequence[str],
     ) -> None:
         resource = self._stubs.channel.endpoint.resource
@@ -253,11 +253,11 @@ class Dataset(EditedDataset):
         version: int | None,
         initial_lora: str,
         parameters: Mapping[str, Any],
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
     ) -> tuple[training_job_pb2.TrainingJob, list[InvalidArgument]]:
         """A job, and the parameters that are wrong."""
         endpoint = self._stubs.channel.endpoint
-        given, wrong = training_parameters(parameters, prompts)
+        given, wrong = training_parameters(parameters, several(prompts))
         job = training_job_pb2.TrainingJob(
             base_model=endpoint.resource("baseModels", base_model),
             initial_lora=endpoint.lora(initial_lora) if initial_lora else "",
@@ -298,7 +298,7 @@ class Datasets:
         """
         fields = dataset_pb2.Dataset(
             display_name=display_name, description=description, trigger_word=trigger, subject=subject,
-            num_repeats=repeats, labels=labels, text_from=chosen(TEXT_FROM, text_from, "text_from"),
+            num_repeats=repeats, labels=labelled(labels), text_from=chosen(TEXT_FROM, text_from, "text_from"),
         )  # fmt: skip
         request = pb.CreateDatasetRequest(parent=self._endpoint.parent, dataset_id=id, dataset=fields)
         return Dataset(self._stubs, await self._stubs.dataset.CreateDataset(request))

@@ -14,6 +14,7 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.records import ImageRecord
 from fiveshot.transfers import Saved
+from fiveshot.words import labelled
 from google.protobuf.field_mask_pb2 import FieldMask
 
 
@@ -28,9 +29,11 @@ class Image(ImageRecord):
         self, *, caption: str | None = None, repeats: int | None = None, labels: Mapping[str, str] | None = None
     ) -> Image:
         """Sets its caption, how often it is used per epoch, or its labels; None leaves what there is."""
-        given = {"caption": caption, "num_repeats": repeats, "labels": labels}
+        given = {"caption": caption, "num_repeats": repeats, "labels": labelled(labels)}
         paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labels)
+        changed = dataset_pb2.Image(
+            name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labelled(labels)
+        )
         request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
         self.message = await self._stubs.dataset.UpdateImage(request)
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fiveshot.trainer.v1 import training_job_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import Saved
 from fiveshot.updates import Update
+from fiveshot.words import labelled
 from google.protobuf.field_mask_pb2 import FieldMask
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Epoch(EpochRecord, TriedOut[training_job_pb2.Epoch]):
 
     async def save(
         self, model: str, *, create: bool = True, display_name: str = "", description: str = "",
-        aliases: tuple[str, ...] = (), labels: Mapping[str, str] | None = None,
+        aliases: str | Sequence[str] = (), labels: Mapping[str, str] | None = None,
     ) -> ModelVersion:  # fmt: skip
         """Keeps it as the next version of a model (id), which is created where it does not exist.
 
@@ -95,7 +96,7 @@ class Epoch(EpochRecord, TriedOut[training_job_pb2.Epoch]):
         """
         return await save_epoch(
             self._stubs, self.name, model, create=create, display_name=display_name, description=description,
-            aliases=aliases, labels=labels,
+            aliases=aliases, labels=labelled(labels),
         )  # fmt: skip
 
     async def download(
@@ -111,7 +112,7 @@ class Epoch(EpochRecord, TriedOut[training_job_pb2.Epoch]):
 
     async def update(self, *, labels: Mapping[str, str]) -> Epoch:
         """Gives it other labels; nothing else of an epoch changes. Raises Aborted when it has changed since."""
-        given = training_job_pb2.Epoch(name=self.name, etag=self.message.etag, labels=labels)
+        given = training_job_pb2.Epoch(name=self.name, etag=self.message.etag, labels=labelled(labels))
         request = pb.UpdateEpochRequest(epoch=given, update_mask=FieldMask(paths=["labels"]))
         self.message = await self._stubs.trainer.UpdateEpoch(request)
         return self
@@ -212,7 +213,7 @@ class TrainingJob(TrainingJobRecord, TriedOut[training_job_pb2.TrainingJob]):
 
         Raises Aborted when it has changed since it was read, which a running job does all the time: refresh it first.
         """
-        given: dict[str, Any] = {"display_name": display_name, "priority": priority, "labels": labels}
+        given: dict[str, Any] = {"display_name": display_name, "priority": priority, "labels": labelled(labels)}
         values = {name: value for name, value in given.items() if value is not None}
         changed = training_job_pb2.TrainingJob(name=self.name, etag=self.message.etag, **values)
         request = pb.UpdateTrainingJobRequest(training_job=changed, update_mask=FieldMask(paths=list(values)))

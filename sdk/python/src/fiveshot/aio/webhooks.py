@@ -8,6 +8,7 @@ from fiveshot.aio.calls import Listing, Stubs
 from fiveshot.notifier.v1 import notifier_service_pb2 as pb
 from fiveshot.notifier.v1 import webhook_pb2
 from fiveshot.records import WebhookDeliveryRecord, WebhookRecord
+from fiveshot.words import labelled, several
 from google.protobuf.field_mask_pb2 import FieldMask
 
 _ATTEMPT_S = 150.0
@@ -65,19 +66,19 @@ class Webhook(WebhookRecord):
         self,
         *,
         url: str | None = None,
-        event_types: Sequence[str] | None = None,
+        event_types: str | Sequence[str] | None = None,
         disabled: bool | None = None,
         display_name: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
         """Changes what is given. Raises Aborted when it has changed since it was read."""
         fields = webhook_pb2.Webhook(
-            name=self.name, etag=self.message.etag, url=url or "", event_types=event_types or [],
-            disabled=bool(disabled), display_name=display_name or "", labels=labels or {},
+            name=self.name, etag=self.message.etag, url=url or "", event_types=several(event_types or []),
+            disabled=bool(disabled), display_name=display_name or "", labels=labelled(labels),
         )  # fmt: skip
         given = {
             "url": url, "event_types": event_types, "disabled": disabled, "display_name": display_name,
-            "labels": labels,
+            "labels": labelled(labels),
         }  # fmt: skip
         mask = FieldMask(paths=[name for name, value in given.items() if value is not None])
         request = pb.UpdateWebhookRequest(webhook=fields, update_mask=mask)
@@ -100,7 +101,7 @@ class Webhooks:
         url: str,
         *,
         id: str = "",
-        event_types: Sequence[str] = (),
+        event_types: str | Sequence[str] = (),
         display_name: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> Webhook:
@@ -109,7 +110,7 @@ class Webhooks:
         event_types: `fiveshot.training_job.state_changed`, `fiveshot.training_job.*`; empty for all but progress.
         """
         fields = webhook_pb2.Webhook(
-            url=url, event_types=event_types, display_name=display_name, labels=labels or {}
+            url=url, event_types=several(event_types), display_name=display_name, labels=labelled(labels)
         )  # fmt: skip
         request = pb.CreateWebhookRequest(parent=self._endpoint.parent, webhook_id=id, webhook=fields)
         return Webhook(self._stubs, await self._stubs.notifier.CreateWebhook(request))

@@ -16,6 +16,7 @@ from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.trainer.v1 import base_model_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
 from fiveshot.transfers import UploadProgress
+from fiveshot.words import labelled
 from google.protobuf.field_mask_pb2 import FieldMask
 
 OnProgress = Callable[[UploadProgress], None]
@@ -59,7 +60,7 @@ class OwnBaseModel(OwnBaseModelRecord):
     ) -> OwnBaseModel:
         """Changes what is given. labels: instead of those that it has. Raises Aborted when it has changed since."""
         given: dict[str, Any] = {
-            "display_name": display_name, "description": description, "license": license, "labels": labels,
+            "display_name": display_name, "description": description, "license": license, "labels": labelled(labels),
         }  # fmt: skip
         values = {name: value for name, value in given.items() if value is not None}
         changed = base_model_pb2.BaseModel(name=self.name, etag=self.message.etag, **values)
@@ -107,7 +108,7 @@ class OwnBaseModels:
         size, sha256, header = _measured(path)
         fields = base_model_pb2.BaseModel(
             display_name=display_name, description=description, license=license, file_name=path.name,
-            size_bytes=size, sha256=sha256, labels=labels,
+            size_bytes=size, sha256=sha256, labels=labelled(labels),
             based_on=self._endpoint.resource("baseModels", based_on) if based_on else "",
         )  # fmt: skip
         request = pb.CreateBaseModelRequest(

@@ -15,6 +15,7 @@ from fiveshot.sync import transfer
 from fiveshot.sync.calls import Stubs
 from fiveshot.sync.masks import upload_mask
 from fiveshot.transfers import Saved
+from fiveshot.words import labelled
 from google.protobuf.field_mask_pb2 import FieldMask
 
 
@@ -29,9 +30,11 @@ class Image(ImageRecord):
         self, *, caption: str | None = None, repeats: int | None = None, labels: Mapping[str, str] | None = None
     ) -> Image:
         """Sets its caption, how often it is used per epoch, or its labels; None leaves what there is."""
-        given = {"caption": caption, "num_repeats": repeats, "labels": labels}
+        given = {"caption": caption, "num_repeats": repeats, "labels": labelled(labels)}
         paths = [name for name, value in given.items() if value is not None]
-        changed = dataset_pb2.Image(name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labels)
+        changed = dataset_pb2.Image(
+            name=self.name, caption=caption or "", num_repeats=repeats or 0, labels=labelled(labels)
+        )
         request = pb.UpdateImageRequest(image=changed, update_mask=FieldMask(paths=paths))
         self.message = self._stubs.dataset.UpdateImage(request)
         return self

@@ -20,6 +20,7 @@ from fiveshot.sync.archives import OnProgress, import_model
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.sync.previews import TriedOut
 from fiveshot.transfers import Saved
+from fiveshot.words import labelled, several
 from google.protobuf.field_mask_pb2 import FieldMask
 
 # Copying and checking every file of a large epoch takes its time.
@@ -52,7 +53,7 @@ class ModelVersion(ModelVersionRecord, TriedOut[model_pb2.ModelVersion]):
 
     def update(self, *, labels: Mapping[str, str]) -> ModelVersion:
         """Gives it other labels; nothing else of a version changes. Raises Aborted when it has changed since."""
-        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labels)
+        given = model_pb2.ModelVersion(name=self.name, etag=self.message.etag, labels=labelled(labels))
         request = pb.UpdateModelVersionRequest(model_version=given, update_mask=FieldMask(paths=["labels"]))
         self.message = self._stubs.registry.UpdateModelVersion(request)
         return self
@@ -83,15 +84,16 @@ class Model(ModelRecord):
         return ModelVersion(self._stubs, self._stubs.registry.GetModelVersion(request))
 
     def update(
-        self, *, display_name: str | None = None, description: str | None = None, tags: Sequence[str] | None = None,
-        labels: Mapping[str, str] | None = None,
+        self, *, display_name: str | None = None, description: str | None = None,
+        tags: str | Sequence[str] | None = None, labels: Mapping[str, str] | None = None,
     ) -> Model:  # fmt: skip
         """Changes what is given; labels and tags take the place of those that it has.
 
         Raises Aborted when somebody else has changed it since it was read.
         """
         given: dict[str, Any] = {
-            "display_name": display_name, "description": description, "tags": tags, "labels": labels
+            "display_name": display_name, "description": description, "labels": labelled(labels),
+            "tags": None if tags is None else several(tags),
         }  # fmt: skip
         values = {name: value for name, value in given.items() if value is not None}
         changed = model_pb2.Model(name=self.name, etag=self.message.etag, **values)
@@ -130,13 +132,13 @@ class Models:
         self, id: str = "", *, display_name: str = "", description: str = "", labels: Mapping[str, str] | None = None
     ) -> Model:
         """An empty model. id: chosen by the server when empty."""
-        fields = model_pb2.Model(display_name=display_name, description=description, labels=labels)
+        fields = model_pb2.Model(display_name=display_name, description=description, labels=labelled(labels))
         request = pb.CreateModelRequest(parent=self._endpoint.parent, model_id=id, model=fields)
         return Model(self._stubs, self._stubs.registry.CreateModel(request))
 
     def import_file(
         self, model: str, file: str | os.PathLike[str], *, create: bool = True, base_model: str = "", trigger: str = "",
-        display_name: str = "", description: str = "", aliases: Sequence[str] = (),
+        display_name: str = "", description: str = "", aliases: str | Sequence[str] = (),
         on_progress: OnProgress | None = None,
     ) -> ModelVersion:  # fmt: skip
         """Keeps a LoRA of kohya, diffusers or PEFT (.safetensors) as the next version of a model.
@@ -150,7 +152,7 @@ class Models:
         first = pb.ImportModelVersionRequest(
             parent=self._endpoint.resource("models", model), file_name=path.name, create_model=create,
             base_model=name, trigger_word=trigger, display_name=display_name, description=description,
-            aliases=aliases, adapter_config=settings,
+            aliases=several(aliases), adapter_config=settings,
         )  # fmt: skip
         return ModelVersion(self._stubs, import_model(self._stubs, first, path, on_progress))
 
@@ -177,12 +179,12 @@ def save_file(stubs: Stubs, version: str, file_id: str, to: str | os.PathLike[st
 
 def save_epoch(
     stubs: Stubs, epoch: str, model: str, *, create: bool, display_name: str, description: str,
-    aliases: tuple[str, ...], labels: Mapping[str, str] | None,
+    aliases: str | Sequence[str], labels: Mapping[str, str] | None,
 ) -> ModelVersion:  # fmt: skip
     """Copies an epoch (full name) into a model as its next version."""
     request = pb.SaveEpochRequest(
         parent=stubs.channel.endpoint.parent, epoch=epoch, model_id=model, create_model=create,
-        display_name=display_name, description=description, aliases=aliases, labels=labels,
+        display_name=display_name, description=description, aliases=several(aliases), labels=labelled(labels),
     )  # fmt: skip
     return ModelVersion(stubs, stubs.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S))
 

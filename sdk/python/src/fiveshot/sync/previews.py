@@ -16,6 +16,7 @@ from fiveshot.sync import transfer
 from fiveshot.sync.calls import Listing, Stubs
 from fiveshot.trainer.v1 import preview_request_pb2
 from fiveshot.trainer.v1 import training_service_pb2 as pb
+from fiveshot.words import several
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,7 +116,7 @@ class PreviewRequests:
         self._endpoint = stubs.channel.endpoint
 
     def create(
-        self, sources: Sequence[str], prompts: Sequence[str], *, strengths: Sequence[float] = (),
+        self, sources: str | Sequence[str], prompts: str | Sequence[str], *, strengths: Sequence[float] = (),
         seeds: Sequence[int] = (), negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0,
         guidance: float | None = None, attended: bool = False,
     ) -> PreviewRequest:  # fmt: skip
@@ -128,8 +129,9 @@ class PreviewRequests:
         """
         width, height = size or (0, 0)
         asked = preview_request_pb2.PreviewRequest(
-            sources=sources, prompts=prompts, strengths=strengths, seeds=seeds, negative_prompt=negative_prompt,
-            width=width, height=height, steps=steps, guidance=guidance, attended=attended,
+            sources=several(sources), prompts=several(prompts), strengths=strengths, seeds=seeds,
+            negative_prompt=negative_prompt, width=width, height=height, steps=steps, guidance=guidance,
+            attended=attended,
         )  # fmt: skip
         request = pb.RequestPreviewsRequest(parent=self._endpoint.parent, preview_request=asked)
         return PreviewRequest(self._stubs, self._stubs.trainer.RequestPreviews(request))
@@ -155,7 +157,7 @@ class TriedOut(Record[M]):
     _stubs: Stubs
 
     def try_out(
-        self, prompts: Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
+        self, prompts: str | Sequence[str], *, strengths: Sequence[float] = (), seeds: Sequence[int] = (),
         negative_prompt: str = "", size: tuple[int, int] | None = None, steps: int = 0, guidance: float | None = None,
         wait: bool = True,
     ) -> PreviewRequest:  # fmt: skip
