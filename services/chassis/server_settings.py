@@ -85,7 +85,7 @@ KEEPALIVES = {
     "keepalives_count": 2,
     "tcp_user_timeout": 40_000,
 }
-"""A machine that is gone says nothing: by the system's own settings its connections would be waited on for two hours."""
+"""A machine that is gone says nothing: by the system's own settings its connections are waited on for two hours."""
 
 
 class DatabaseServerSettings(BaseModel):

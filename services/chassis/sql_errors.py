@@ -46,13 +46,13 @@ def _only_reads() -> Unavailable:
     return Unavailable(
         "The database takes no writes",
         reason="DATABASE_READ_ONLY",
-        remedy="Let the address lead to the primary, with target_session_attrs=read-write where it names several hosts.",
+        remedy="Let the address lead to the primary; of several hosts target_session_attrs=read-write finds it.",
     )
 
 
 def broken_off(error: DBAPIError) -> DomainError | None:
-    """What callers are told of a transaction that the database broke off; None where only the caller knows which rule it
-    broke, or the statement is wrong."""
+    """What callers are told of a transaction that the database broke off; None where only the caller knows which rule
+    it broke, or the statement is wrong."""
     code = getattr(error.orig, "sqlstate", None)
     if code == _READ_ONLY:
         return read_only()
@@ -74,8 +74,9 @@ def broken_off(error: DBAPIError) -> DomainError | None:
 
 
 def away(error: DBAPIError) -> DomainError | None:
-    """What the first connection to a database met, or a migration, in the server's words, for the operator: Unavailable,
-    or Internal where the settings or the server's must change; None for a fault of the program."""
+    """What the first connection to a database met, or a migration, in the server's words, for the operator.
+
+    Unavailable, or Internal where the settings or the server's must change; None for a fault of the program."""
     said = [line.strip() for line in str(error.orig).splitlines() if line.strip()] or ["no answer"]
     code = getattr(error.orig, "sqlstate", None)
     if code == _NO_RIGHT:

@@ -33,9 +33,9 @@ from services.chassis.store_settings import SqlSettings
 log = get_logger(__name__)
 
 LOCK_MS = 800
-"""How long a migration waits for a table. Whoever wants that table meanwhile waits behind it, so it gives way and is tried
-again: a pg_dump at work would otherwise stop a whole service. Less than the second after which PostgreSQL looks for a
-deadlock: of a call and a migration that wait for each other, the migration ends."""
+"""How long a migration waits for a table. Whoever wants that table meanwhile waits behind it, so it gives way and is
+tried again: a pg_dump at work would otherwise stop a whole service. Less than the second after which PostgreSQL looks
+for a deadlock: of a call and a migration that wait for each other, the migration ends."""
 
 
 async def upgrade(url: str, script_location: str | Path, *, revision: str = "head") -> None:
