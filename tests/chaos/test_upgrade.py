@@ -147,18 +147,19 @@ async def _miscounted(fleet: Fleet, over: asyncio.Event) -> tuple[int, list[tupl
         " state = 'QUEUED') AS w, (SELECT count(*) FROM training_jobs j WHERE j.project = s.project AND"
         " lease_token IS NOT NULL) AS r FROM project_shares s"
     )
-    db, looks, wrong = Database(fleet.databases["trainer"]), 0, list[tuple[object, ...]]()
+    db, looks, wrong = Database(fleet.databases["trainer"]), [0], list[tuple[object, ...]]()
+
+    async def looked() -> bool:
+        with contextlib.suppress(ProgrammingError):
+            # Until the first replica of now has migrated there are no such columns.
+            async with db.connect() as conn:
+                rows = (await conn.execute(text(counted))).all()
+            looks[0] += 1
+            wrong.extend(tuple(row) for row in rows if (row.waiting, row.running) != (row.w, row.r))
+        return over.is_set()
+
     try:
-        while not over.is_set():
-            with contextlib.suppress(ProgrammingError):
-                # Until the first replica of now has migrated there are no such columns.
-                async with db.connect() as conn:
-                    rows = (await conn.execute(text(counted))).all()
-                looks += 1
-                wrong += [tuple(row) for row in rows if (row.waiting, row.running) != (row.w, row.r)]
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    await over.wait()
+        await until(looked, limit_s=3600, what="the rollouts to end")
     finally:
         await db.dispose()
-    return looks, wrong
+    return looks[0], wrong
