@@ -56,7 +56,7 @@ class EventClient(Client):
                     reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
                     # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
                     pending_size=0,
-                    error_cb=Complaints(),
+                    error_cb=Complaints().hear,
                     disconnected_cb=_on_disconnect,
                     reconnected_cb=_on_reconnect,
                 )
@@ -88,7 +88,7 @@ class Complaints:
         self._clock = clock
         self._said: dict[str, float] = {}
 
-    async def __call__(self, error: Exception) -> None:
+    async def hear(self, error: Exception) -> None:
         """What the client calls."""
         words, now = str(error) or type(error).__name__, self._clock()
         self._said = {each: at for each, at in self._said.items() if now - at < _SAID_AGAIN_S}
