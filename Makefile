@@ -139,6 +139,7 @@ helm-engine:
 
 chaos: $(STAMP) ## Kill parts of the suite at random, half an hour at most; CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(CHAOS_SECONDS),60) OUTAGE_SECONDS=60 KILL_POINTS=20 $(BIN)/python -m pytest tests/chaos -q -s
+	OUTAGES_IN_TURN=1 $(BIN)/python -m pytest tests/e2e/test_parts_away.py -q -s
 
 roll: $(STAMP) ## Replace every process while 5,000 calls on every path go on; ROLL_SEED repeats an order; half an hour
 	ROLL_CALLS=$(or $(ROLL_CALLS),5000) $(BIN)/python -m pytest tests/chaos/test_roll.py -q -s

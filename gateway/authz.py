@@ -8,8 +8,10 @@ also show that a page of ours made it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -41,6 +43,7 @@ ANSWERS = telemetry.counter(
 
 SERVICE_NAME = "envoy.service.auth.v3.Authorization"
 _MAX_LOGGED_PATH = 200
+_LARGE_BODY = 32 * 1024
 _LOOKS = ("GET", "HEAD")
 
 
@@ -227,7 +230,12 @@ class AuthorizationServicer:
         http = request.attributes.request.http
         try:
             if self._bodies is not None:
-                self._bodies.check(http.method, http.path, http.raw_body)
+                check = partial(self._bodies.check, http.method, http.path, http.raw_body)
+                if len(http.raw_body) > _LARGE_BODY:
+                    # Tenths of a second, in which nobody else should wait for an answer.
+                    await asyncio.to_thread(check)
+                else:
+                    check()
         except DomainError as error:
             return denied(error, wants_grpc=wants_grpc(http.headers))
         return pb.CheckResponse(status=pb.CheckStatus(code=code_pb2.OK), ok_response=pb.OkResponse())

@@ -1,8 +1,8 @@
 -- Runs in Envoy before the authorization, in each worker thread by itself. gateway/envoy_edge.py puts in front of it:
--- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
+-- KEEP_MS, KEEP_ENTRIES, MAX_HEADER_BYTES, MAX_BODY_BYTES, MAX_JSON_BYTES, HEALTH_PATH, SESSION_COOKIE, CONSOLE_HEADER, ADDRESS_HEADER,
 -- REFUSED (reason -> {status, message}), IN_OTHER_WORDS (what a gRPC server says by itself: {status, its words in part,
 -- code, message, details}), the sets of plain names CREDENTIAL_NAMES and PATH_VARIABLES, and what
--- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS.
+-- gateway/query_names.py makes: QUERY_FIELDS, QUERIES, VERBS, BYTES.
 --
 -- A browser's session counts by its cookie together with what shows that a page of ours made the call.
 --
@@ -182,9 +182,25 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local bytes = 0
+  local bytes, binary, odd = 0, {}, {}
   for name, value in pairs(headers) do
     bytes = bytes + #name + #value
+    if name:sub(-4) == "-bin" then
+      binary[#binary + 1] = name
+    elseif name:sub(1, 1) ~= ":" and value:find("[^ -~]") then
+      odd[name] = value
+    end
+  end
+  -- gRPC carries nothing but ASCII: a request id goes back in the answer and would break it off, and of any other header
+  -- that holds more a service logs an error, several times.
+  for name, value in pairs(odd) do
+    headers:replace(name, (value:gsub("[^ -~]", "?")))
+  end
+  -- A gRPC server takes these for base64 and breaks a call off whose are not; a call in JSON has no use for them.
+  if #binary > 0 and (headers:get("content-type") or ""):sub(1, 16) ~= "application/grpc" then
+    for _, name in ipairs(binary) do
+      headers:remove(name)
+    end
   end
   -- HTTP/1.1 may come without it, and a gRPC server breaks such a call off.
   if (headers:get("content-type") or ""):sub(1, 16) == "application/grpc" and not headers:get("te") then
@@ -216,6 +232,12 @@ function envoy_on_request(handle)
   if VERBS[place] and not QUERIES[call] and not path:find("%", 1, true) then
     local message = (verb:match("^%u+$") or "This method") .. " is not offered here; this path takes " .. VERBS[place]
     return refuse(handle, "METHOD_NOT_ALLOWED", nil, message, {allow = VERBS[place]})
+  end
+  -- The filter that keeps JSON whole would refuse it too; but while the authorization is asked, Envoy stops reading what
+  -- is too large, and then neither goes on.
+  local announced = tonumber(headers:get("content-length") or "0") or 0
+  if path:sub(1, 4) == "/v1/" and not BYTES[call] and announced > MAX_JSON_BYTES then
+    return handle:respond({[":status"] = "413"}, "Payload Too Large")
   end
   if query then
     local reason, violations, message = wrong_query(query, call)

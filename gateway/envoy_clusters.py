@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.settings import Settings
+from gateway.settings import SERVICES, Settings
 from services.chassis.addresses import split_host_port
 
 Config = dict[str, Any]
@@ -22,29 +22,76 @@ _MAX_PENDING = 10_000
 # Calls that are being tried again at one time, of the whole cluster. Envoy's default is 3.
 _MAX_RETRIES = 1_000
 _MAX_CONNECTIONS = 1_024
+# A connection whose other end says nothing any more is given up, and the calls on it end; nobody would notice otherwise
+# that a process hangs or a machine is gone. The services take a ping every two seconds.
+_PING_S, _PING_ANSWER_S = 5, 5
+# In percent: of a hundred replicas one that is ready takes all calls. By Envoy's default, 140, every third call would
+# go to those that merely answer once one of two is ready, and so to the other, which ends.
+_ONE_WILL_DO = 10_000
+_READINESS: Config = {"unhealthy_threshold": 2, "grpc_health_check": {}}
+# The same question, and any answer will do: gRPC gives all of them the status 200 of HTTP. Three misses, because a
+# single service that is started again is away for some seconds, and calls for it are tried again meanwhile.
+_ANY_ANSWER: Config = {
+    "unhealthy_threshold": 3,
+    "http_health_check": {
+        "codec_client_type": "HTTP2",
+        "method": "POST",
+        "path": "/grpc.health.v1.Health/Check",
+        "request_headers_to_add": [
+            {"header": {"key": "content-type", "value": "application/grpc"}},
+            {"header": {"key": "te", "value": "trailers"}},
+        ],
+        # A message of no bytes with the five of gRPC before it.
+        "send": {"text": "0000000000"},
+    },
+}
 
 
 def clusters(settings: Settings) -> list[Config]:
     """All clusters."""
-    found = [
-        _cluster("authz", settings.authz_target),
-        _cluster("dataset", settings.dataset_target),
-        _cluster("tagger", settings.tagger_target),
-        _cluster("trainer", settings.trainer_target),
-        _cluster("registry", settings.registry_target),
-        _cluster("notifier", settings.notifier_target),
-    ]
+    targets = {"authz": settings.authz_target} | {name: getattr(settings, f"{name}_target") for name in SERVICES}
+    found = [cluster for name, target in targets.items() for cluster in _service(name, target)]
     if settings.jwks_uri:
         found.append(_jwks_cluster(settings.jwks_uri))
     return found
 
 
-def _cluster(name: str, target: str) -> Config:
-    """A gRPC service by name or address. A name with several addresses is balanced call by call."""
+def _service(name: str, target: str) -> list[Config]:
+    """A gRPC service by name or address. A name with several addresses is balanced call by call.
+
+    Calls go to the replicas that are ready. Where there is none they go to those that answer at all: one that starts or
+    ends, or whose database is away, has an answer of its own, which tells more than that nobody is there. Where nobody
+    answers either they are refused at once: a process that hangs takes connections, and would let its callers wait.
+    """
+    ready, answering = f"{name}_ready", f"{name}_answering"
+    both = {
+        "name": name,
+        "connect_timeout": "2s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{_TYPE}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": [ready, answering],
+            },
+        },
+        "circuit_breakers": {"thresholds": [_budget()]},
+    }
+    return [
+        both,
+        # Under the service's own name: what is counted of it there is a call's and not a replica's.
+        {**_replicas(ready, target, _READINESS), "alt_stat_name": name},
+        {**_replicas(answering, target, _ANY_ANSWER), "close_connections_on_host_health_failure": True},
+    ]
+
+
+def _replicas(name: str, target: str, check: Config) -> Config:
+    """check: which replicas of the target count."""
     http2 = {
         "max_concurrent_streams": _STREAMS_A_CONNECTION,
         "initial_stream_window_size": STREAM_WINDOW,
         "initial_connection_window_size": _CONNECTION_WINDOW,
+        "connection_keepalive": {"interval": f"{_PING_S}s", "timeout": f"{_PING_ANSWER_S}s"},
     }
     return {
         "name": name,
@@ -67,14 +114,12 @@ def _cluster(name: str, target: str) -> Config:
                 "unhealthy_interval": "0.25s",
                 "no_traffic_interval": "0.25s",
                 "no_traffic_healthy_interval": "1s",
-                "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
-                "grpc_health_check": {},
+                **check,
             }
         ],
-        # With no healthy endpoint the call is tried all the same: the caller gets the service's own answer. With one
-        # there is no need to; Envoy's default, 50, would send calls to replicas that end while a third still serves.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+        # Envoy's default is to try all of them where too few count.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
     }
 
 
@@ -118,4 +163,8 @@ def _endpoints(name: str, targets: str) -> Config:
         host, port = split_host_port(target)
         address = {"socket_address": {"address": host, "port_value": port}}
         endpoints.append({"endpoint": {"address": address}})
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
+    return {
+        "cluster_name": name,
+        "endpoints": [{"lb_endpoints": endpoints}],
+        "policy": {"overprovisioning_factor": _ONE_WILL_DO},
+    }

@@ -32,6 +32,7 @@ def edge(settings: Settings, rules: Iterable[HttpRule], health_path: str) -> Con
         f"local KEEP_ENTRIES = {_KEEP_ENTRIES}",
         f"local HEALTH_PATH = {json.dumps(health_path)}",
         f"local MAX_BODY_BYTES = {settings.max_upload_mb * 1024 * 1024}",
+        f"local MAX_JSON_BYTES = {settings.max_json_kb * 1024}",
         f"local MAX_HEADER_BYTES = {settings.max_header_kb * 1024}",
         f"local SESSION_COOKIE = {json.dumps(COOKIE)}",
         f"local CONSOLE_HEADER = {json.dumps(CONSOLE_HEADER)}",

@@ -108,7 +108,7 @@ def _no_json(settings: Settings) -> Config:
 def _retries(*, begun: bool) -> Config:
     """On another replica where there is one. begun: also when the call may have begun at a replica that died.
 
-    A single service that restarts is back within these pauses.
+    A single service that restarts may be back within these pauses; they end once the health checks find nobody there.
     """
     return {
         "retry_on": "connect-failure,refused-stream,reset" if begun else "connect-failure,refused-stream",

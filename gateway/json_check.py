@@ -13,6 +13,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -71,10 +73,12 @@ class JsonCheck:
         check_path(document, rule, path)
         prefix = "" if rule.body == "*" else f"{rule.body}."
         kept: dict[str, Any] = {}
-        faults = list(_faults(document, rule.body_message, prefix, kept))
+        faults = list(islice(_faults(document, rule.body_message, prefix, kept), _MAX_NAMED))
         if not faults:
             return
-        wrong = [*(each.violation for each in faults), *_broken(rule, kept, prefix)]
+        wrong = [each.violation for each in faults]
+        if len(faults) < _MAX_NAMED:
+            wrong += _broken(rule, kept, prefix)
         unknown = [each.violation.field for each in faults if each.unknown]
         if unknown:
             names = ", ".join(f"'{each}'" for each in unknown[:_MAX_NAMED])
@@ -94,20 +98,22 @@ class JsonCheck:
 
 
 def _faults(value: object, message: Descriptor, prefix: str, kept: dict[str, Any]) -> Iterator[_Fault]:
-    """What is wrong with one message, in order. kept: takes the fields in which nothing is."""
+    """What is wrong with one message, in order. kept: takes the fields in which nothing is; of more than _MAX_NAMED
+    faults it is of no use."""
     if not isinstance(value, dict) or message.full_name.startswith(_OPAQUE):
         return
-    fields = {name: field for field in message.fields for name in (field.name, field.json_name)}
+    fields = _fields(message)
     for name, item in value.items():
         field = fields.get(name)
         if field is None:
             yield _Fault(FieldViolation(prefix + shown(name), _description(name, message)), unknown=True)
             continue
-        found = list(_faults_of_field(field, item, prefix))
+        # A body may hold tens of thousands of them, each of which takes a while to describe.
+        found = list(islice(_faults_of_field(field, item, prefix), _MAX_NAMED))
         yield from found
         if not found:
             kept[name] = item
-        elif (inner := _inner(field)) is not None and not _is_map(field):
+        elif len(found) < _MAX_NAMED and (inner := _inner(field)) is not None and not _is_map(field):
             # What is right of a message is looked at on its own.
             kept[name] = _right(item, inner, prefix)
 
@@ -152,7 +158,7 @@ def _broken(rule: HttpRule, kept: dict[str, Any], prefix: str) -> Iterator[Field
 def _paths(kept: Mapping[str, Any], message: Descriptor | None) -> Iterator[str]:
     """The fields that are set in a body, with those of its messages."""
     assert message is not None, "a body of no message"
-    fields = {name: field for field in message.fields for name in (field.name, field.json_name)}
+    fields = _fields(message)
     for name, item in kept.items():
         field = fields[name]
         inner = None if _is_map(field) else field.message_type
@@ -162,6 +168,12 @@ def _paths(kept: Mapping[str, Any], message: Descriptor | None) -> Iterator[str]
         for each, where in _items(field, item):
             if isinstance(each, dict):
                 yield from (f"{field.name}{where}.{path}" for path in _paths(each, inner))
+
+
+@cache
+def _fields(message: Descriptor) -> dict[str, FieldDescriptor]:
+    """A message's fields by either spelling."""
+    return {name: field for field in message.fields for name in (field.name, field.json_name)}
 
 
 def _is_map(field: FieldDescriptor) -> bool:

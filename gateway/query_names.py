@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -47,9 +47,9 @@ def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
     return {plain(name): (name, kind) for name, kind in _fields(message, "", _DEPTH)}
 
 
-def lua_tables(rules: Iterable[HttpRule]) -> str:
+def lua_tables(rules: Sequence[HttpRule]) -> str:
     """Lua statements: QUERY_FIELDS, by the request's message; QUERIES, `GET projects/*` -> {method, message}; VERBS,
-    `projects/*` -> `GET, PATCH`."""
+    `projects/*` -> `GET, PATCH`; BYTES, the calls among them whose body is a file."""
     messages: dict[str, Descriptor] = {}
     calls: dict[str, tuple[str, str]] = {}
     verbs: dict[str, set[str]] = defaultdict(set)
@@ -66,6 +66,9 @@ def lua_tables(rules: Iterable[HttpRule]) -> str:
     lines += [f"  [{_q(call)}] = {{{_q(method)}, {_q(name)}}}," for call, (method, name) in sorted(calls.items())]
     lines += ["}", "local VERBS = {"]
     lines += [f"  [{_q(path)}] = {_q(', '.join(sorted(found)))}," for path, found in sorted(verbs.items())]
+    files = [f"{rule.verb} {shape(rule.template)}" for rule in rules if rule.takes_bytes]
+    lines += ["}", "local BYTES = {"]
+    lines += [f"  [{_q(call)}] = true," for call in sorted(files)]
     return "\n".join([*lines, "}"])
 
 

@@ -212,11 +212,16 @@ class Settings(BaseServiceSettings):
             check_effect(self, ("jwt_projects_claim", "jwt_role_claim"), needs="jwks_file or jwks_uri")
         if self.admin_listen:
             check_effect(self, ("envoy_admin_socket",), needs="admin_listen left empty")
+        elif not self.envoy_metrics_listen:
+            check_effect(self, ("envoy_admin_socket",), needs="envoy_metrics_listen")
         if not self.oidc_issuer:
             named = ("client_id", "client_secret_file", "public_url", "scopes", "name", "session_hours")
             check_effect(self, [f"oidc_{each}" for each in named], needs="oidc_issuer")
         if self.sessions_dir is None:
             check_effect(self, ("session_hours",), needs="sessions_dir")
+        for limit in ("address_limit", "unknown_limit", "rate_limit"):
+            if not getattr(self, f"{limit}_per_second"):
+                check_effect(self, (f"{limit}_burst",), needs=f"{limit}_per_second above 0")
         return self
 
     @field_validator("oidc_issuer", "oidc_public_url")

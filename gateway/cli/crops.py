@@ -11,7 +11,6 @@ from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import InvalidArgument
 from fiveshot.parameters import DEFAULT_BASE_MODEL
-from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
 from fiveshot.trainer.v1 import training_service_pb2 as trainer_api
@@ -60,10 +59,7 @@ def crop(
     if sheet is not None:
         check_sheet(sheet, force=force)
     name = session.name("datasets", dataset)
-    if images:
-        chosen = list({each.name: each for each in (lookup.image(session, name, given) for given in images)}.values())
-    else:
-        chosen = list(pages(session.dataset.ListImages, pb.ListImagesRequest(parent=name), "images", 0))
+    chosen = lookup.images_to_change(session, name, images or (), change=auto or clear or undo)
     if box and not images:
         raise InvalidArgument("--box needs pictures", field="images", remedy="Name them, or use --auto for all.")
     wanted: dict[str, dataset_pb2.Crop | None] = {}

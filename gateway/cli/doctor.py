@@ -18,7 +18,7 @@ import typer
 from packaging.requirements import Requirement
 from rich.text import Text
 
-from gateway.cli import output, tables
+from gateway.cli import letters, output, tables
 from gateway.cli.session import Session
 from gateway.supervisor import servers
 from gateway.supervisor.folder import DataFolder
@@ -189,9 +189,18 @@ def _base_model() -> list[Finding]:
 
 
 def _drawing() -> list[Finding]:
-    """Contact sheets need Pillow with FreeType, for its built-in font."""
+    """Sheets need Pillow with FreeType, and for names and prompts in other scripts a font that has them."""
     from PIL import features
 
-    if features.check("freetype2"):
-        return [Finding("fonts", "ok", "Pillow's own, through FreeType")]
-    return [Finding("fonts", "fail", "Pillow lacks FreeType", "Install Pillow from its wheel: `pip install pillow`.")]
+    if not features.check("freetype2"):
+        return [
+            Finding("fonts", "fail", "Pillow lacks FreeType", "Install Pillow from its wheel: `pip install pillow`.")
+        ]
+    if missing := letters.scripts_without_letters():
+        return [
+            Finding(
+                "fonts", "warn", f"no {', '.join(missing)} letters: sheets show ? for them",
+                "Where your names or prompts use them, install a font that has them: `apt install fonts-noto-cjk`.",
+            )
+        ]  # fmt: skip
+    return [Finding("fonts", "ok", "letters of every common script")]

@@ -148,6 +148,21 @@ def image(session: Session, dataset: str, given: str) -> dataset_pb2.Image:
     )  # fmt: skip
 
 
+def images_to_change(session: Session, dataset: str, given: Sequence[str], *, change: bool) -> list[dataset_pb2.Image]:
+    """The named pictures, each once; all of the dataset where none is named.
+
+    change: whether something is to be done with them; then a dataset without one is a FailedPrecondition.
+    """
+    if given:
+        return list({each.name: each for each in (image(session, dataset, one) for one in given)}.values())
+    found = list(pages(session.dataset.ListImages, dataset_api.ListImagesRequest(parent=dataset), "images", 0))
+    if change and not found:
+        raise FailedPrecondition(
+            f"{dataset} holds no image", field="dataset", reason="DATASET_EMPTY", remedy="Upload pictures first."
+        )
+    return found
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`Did you mean cat?`, or "" when nothing known is like it."""
     originals = {each.casefold(): each for each in known}

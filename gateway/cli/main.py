@@ -85,6 +85,7 @@ class ErrorsBecomeExitCodes(Grouped):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command line and ends the process with its exit code."""
         kwargs["standalone_mode"] = False
+        given = list(args[0]) if args and args[0] is not None else kwargs.get("args") or sys.argv[1:]
         try:
             code = super().main(*args, **kwargs)
         except typer.exceptions.TyperException as error:
@@ -92,11 +93,11 @@ class ErrorsBecomeExitCodes(Grouped):
             if type(error).__name__ == "NoArgsIsHelpError":
                 # Its message is the whole help; Typer offers no public name for it.
                 output.err.print(error.format_message(), markup=False)
-            elif asks_json(list(args[0]) if args and args[0] is not None else kwargs.get("args") or sys.argv[1:]):
-                remedy = f"See `{_command(error)} --help`."
+            elif asks_json(given):
+                remedy = f"See `{_command(error, self, given)} --help`."
                 output.print_error(InvalidArgument(_sentence(error), reason="USAGE", remedy=remedy), as_json=True)
             else:
-                output.say_error(f"{_sentence(error)} See `{_command(error)} --help`.")
+                output.say_error(f"{_sentence(error)} See `{_command(error, self, given)} --help`.")
         except typer.Abort:
             code = output.INTERRUPTED
         except SystemExit:
@@ -151,9 +152,16 @@ class ErrorsBecomeExitCodes(Grouped):
         return output.exit_code(error)
 
 
-def _command(error: Any) -> str:
-    """The command in which a mistake was made."""
-    return str(error.ctx.command_path) if getattr(error, "ctx", None) else "fiveshot"
+def _command(error: Any, group: Any, args: list[str]) -> str:
+    """The command in which a mistake was made; the parser of options does not say, so it is read from the arguments."""
+    if getattr(error, "ctx", None):
+        return str(error.ctx.command_path)
+    path = ["fiveshot"]
+    for word in hoist(args):
+        if word in getattr(group, "commands", {}):
+            group = group.commands[word]
+            path.append(word)
+    return " ".join(path)
 
 
 def _sentence(error: Any) -> str:

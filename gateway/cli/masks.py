@@ -10,7 +10,6 @@ import typer
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.errors import AlreadyExists, InvalidArgument, NotFound
-from fiveshot.sync.calls import pages
 from fiveshot.sync.masks import upload_mask
 from fiveshot.sync.transfer import content
 from fiveshot.tagger.v1 import tagger_service_pb2 as tagger_api
@@ -52,10 +51,7 @@ def mask(
     if sheet is not None:
         check_sheet(sheet, force=force)
     name = session.name("datasets", dataset)
-    if images:
-        chosen = list({each.name: each for each in (lookup.image(session, name, given) for given in images)}.values())
-    else:
-        chosen = list(pages(session.dataset.ListImages, pb.ListImagesRequest(parent=name), "images", 0))
+    chosen = lookup.images_to_change(session, name, images or (), change=auto or clear or take is not None)
     wanted: dict[str, pb.SetImageMaskRequest] = {}
     if auto:
         wanted = _suggested(session, name, [each for each in chosen if replace or images or not each.HasField("mask")])

@@ -62,6 +62,14 @@ _OPTIONS_OF_FIELDS = {
     "Correct the fields listed in the violations.": "",
 }  # fmt: skip
 
+# What a service cannot say, because it does not know whether its caller is a person at the command line.
+_COMMANDS_OF_REASONS = {
+    "DATASET_EMPTY": "Pictures are sent with `fiveshot dataset upload DATASET FOLDER`.",
+    "DATASET_TOO_SMALL": "Pictures are sent with `fiveshot dataset upload DATASET FOLDER`.",
+    "EPOCH_NOT_FOUND": "See `fiveshot epochs list JOB`.",
+    "DATASET_EXISTS": "See `fiveshot dataset list`.",
+}
+
 
 def exit_code(error: errors.FiveshotError) -> int:
     """The exit code of an error."""
@@ -76,6 +84,7 @@ def describe(error: errors.FiveshotError, *, each_field: bool = True) -> str:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
         parts.append(at_the_command_line(error.remedy))
+    parts += [command] if (command := _COMMANDS_OF_REASONS.get(error.reason)) else []
     mark = f"[{error.reason}{'; field ' + fields if fields else ''}]"
     return " ".join([*parts, mark]).replace("\n", " ")
 

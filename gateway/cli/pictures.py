@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from gateway.cli.letters import length, wrapped, write
 
 CELL = 192
 GAP = 10
@@ -61,15 +63,15 @@ def contact_sheet(
     per_column = max(1, (grid_height - HEADER_HEIGHT) // (CELL + GAP))
     training_columns = min(_MAX_TRAINING_COLUMNS, -(-len(training) // per_column)) if training else 0
     left = MARGIN + training_columns * (CELL + GAP) + (GAP * 2 if training else 0)
-    width = left + LABEL_WIDTH + columns * (CELL + GAP) + MARGIN
+    width = max(left + LABEL_WIDTH + columns * (CELL + GAP), MARGIN + ceil(length(title, 24))) + MARGIN
     sheet = Image.new("RGB", (width, MARGIN + TITLE_HEIGHT + grid_height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(24))
+    write(draw, (MARGIN, MARGIN), title, size=24, fill=INK)
     top = MARGIN + TITLE_HEIGHT
     _training(sheet, draw, training[: training_columns * per_column], per_column, top)
     for column, prompt in enumerate(prompts):
-        text = "\n".join(textwrap.wrap(prompt, 28)[:3])
-        draw.multiline_text((left + LABEL_WIDTH + column * (CELL + GAP), top), text, fill=PALE, font=font(14))
+        text = "\n".join(wrapped(prompt, size=14, width=CELL, most=3))
+        write(draw, (left + LABEL_WIDTH + column * (CELL + GAP), top), text, size=14, fill=PALE)
     for number, row in enumerate(rows):
         _row(sheet, draw, row, left, top + HEADER_HEIGHT + number * (CELL + GAP))
     return sheet
@@ -138,7 +140,7 @@ def running_mean(values: Sequence[float], half_width: int) -> list[float]:
 
 def _training(sheet: Image.Image, draw: ImageDraw.ImageDraw, pictures: Sequence[bytes], rows: int, top: int) -> None:
     if pictures:
-        draw.text((MARGIN, top), "training pictures", fill=PALE, font=font(14))
+        write(draw, (MARGIN, top), "training pictures", size=14, fill=PALE)
     for index, data in enumerate(pictures):
         column, row = divmod(index, rows)
         paste(sheet, data, MARGIN + column * (CELL + GAP), top + HEADER_HEIGHT + row * (CELL + GAP))
@@ -146,9 +148,10 @@ def _training(sheet: Image.Image, draw: ImageDraw.ImageDraw, pictures: Sequence[
 
 def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, left: int, top: int) -> None:
     ink = _ACCENT if row.highlighted else INK
-    draw.text((left, top + CELL // 2 - 24), row.label, fill=ink, font=font(18))
-    detail = "\n".join(textwrap.wrap(row.detail, 20)[:4])
-    draw.multiline_text((left, top + CELL // 2 + 2), detail, fill=ink if row.highlighted else PALE, font=font(13))
+    label = "\n".join(wrapped(row.label, size=18, width=LABEL_WIDTH - GAP, most=2))
+    write(draw, (left, top + CELL // 2 - 24 * (1 + label.count("\n"))), label, size=18, fill=ink)
+    detail = "\n".join(wrapped(row.detail, size=13, width=LABEL_WIDTH - GAP, most=4))
+    write(draw, (left, top + CELL // 2 + 2), detail, size=13, fill=ink if row.highlighted else PALE)
     for column, data in enumerate(row.previews):
         x = left + LABEL_WIDTH + column * (CELL + GAP)
         paste(sheet, data, x, top)
@@ -173,8 +176,3 @@ def blank() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (CELL, CELL), "#f2f2f2").save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The sheets' letters. size: in pixels."""
-    return ImageFont.load_default(size)

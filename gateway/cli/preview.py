@@ -95,13 +95,13 @@ def _remarks(seen: list[training_picture_pb2.TrainingPicture], *, masked: bool) 
         ("with tags that are not trained (dataset update --text-from)", [each for each in seen if each.tags_unused]),
         ("with a caption that is not trained (dataset update --text-from)",
          [each for each in seen if each.caption_unused]),
-        ("have more text than the model reads; the end is cut off",
+        ("with more text than the model reads; the end is cut off",
          [each for each in seen if each.token_limit and each.token_count > each.token_limit]),
-        ("have masks that this training does not use; set masked_loss=true to train what they mark",
+        ("with masks that this training does not use; set masked_loss=true to train what they mark",
          [each for each in seen if each.has_mask and not masked]),
         ("without any text", [each for each in seen if not each.text]),
-        ("lose more than a tenth to the form of their bucket", [each for each in seen if each.lost_share > _LOST]),
-        ("are enlarged: they have fewer pixels than they are trained at",
+        ("with more than a tenth lost to the form of their bucket", [each for each in seen if each.lost_share > _LOST]),
+        ("with fewer pixels than are trained, so enlarged",
          [each for each in seen if each.enlargement > _ENLARGED]),
     )  # fmt: skip
     return [

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 
 from fiveshot.errors import AlreadyExists, InvalidArgument
 from PIL import Image, ImageDraw, ImageOps
 
-from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, font, paste
+from gateway.cli.letters import length, wrapped, write
+from gateway.cli.pictures import CELL, GAP, INK, MARGIN, PALE, PAPER, TITLE_HEIGHT, paste
 
 _COLUMNS = 3
 _TEXT_HEIGHT = 52
-_CHARACTERS = 29
 _VEIL = "#7a1fa2"
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -35,9 +35,10 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
     columns = min(_COLUMNS if across > 1 else 2 * _COLUMNS, max(1, len(entries)))
     wide, high = across * (CELL + GAP) + GAP, CELL + _TEXT_HEIGHT + GAP
     rows = -(-len(entries) // columns)
-    sheet = Image.new("RGB", (2 * MARGIN + columns * wide, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
+    width = 2 * MARGIN + max(columns * wide, ceil(length(title, 24)))
+    sheet = Image.new("RGB", (width, 2 * MARGIN + TITLE_HEIGHT + rows * high), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(24))
+    write(draw, (MARGIN, MARGIN), title, size=24, fill=INK)
     for number, entry in enumerate(entries):
         x = MARGIN + number % columns * wide
         y = MARGIN + TITLE_HEIGHT + number // columns * high
@@ -46,8 +47,8 @@ def draw_sheet(title: str, entries: Sequence[Entry]) -> Image.Image:
             area = paste(sheet, data, left, y)
             if place == 0 and entry.box:
                 draw.rectangle(_inside(area, entry.box), outline="#e0245e", width=3)
-            lines = "\n".join(textwrap.wrap(words.replace("×", "x"), _CHARACTERS)[:3])
-            draw.multiline_text((left, y + CELL + 4), lines, fill=PALE, font=font(13), spacing=2)
+            lines = "\n".join(wrapped(words.replace("×", "x"), size=13, width=CELL, most=3))
+            write(draw, (left, y + CELL + 4), lines, size=13, fill=PALE, spacing=2)
     return sheet
 
 

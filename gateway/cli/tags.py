@@ -102,6 +102,8 @@ def edit_tags(
     edits += [pb.TagEdit(add=label) for label in add or []]
     edits += [pb.TagEdit(prepend=label) for label in prepend or []]
     edits += [pb.TagEdit(deduplicate=True)] if deduplicate else []
+    if not edits:
+        raise InvalidArgument("No change was given", remedy='Give at least one option, such as --add "red collar".')
     name = session.name("datasets", dataset)
     request = pb.EditTagsRequest(parent=name, filter=filter, edits=edits, validate_only=dry_run)
     named = [*(remove or []), *(edit.replace.old_label for edit in edits if edit.HasField("replace"))]

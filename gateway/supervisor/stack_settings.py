@@ -105,6 +105,8 @@ class StackSettings(BaseSettings):
             check_effect(self, ("s3_access_key", "s3_secret_key", "s3_secure"), needs="s3_endpoint")
         if not self.nats_url:
             check_effect(self, ("nats_user", "nats_password"), needs="nats_url")
+        if not self.otlp_endpoint:
+            check_effect(self, ("trace_share",), needs="otlp_endpoint")
         if bool(self.nats_user) != bool(self.nats_password.get_secret_value()):
             raise ValueError("nats_user and nats_password go together: give both or none")
         return self

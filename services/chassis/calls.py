@@ -16,7 +16,7 @@ from services.chassis import call_spans, errors, grpc_errors, request_context, t
 from services.chassis.audit.calls import AuditedCall
 from services.chassis.further_checks import FurtherChecks
 from services.chassis.logging import get_logger
-from services.chassis.request_checks import check_projects, field_naming
+from services.chassis.request_checks import check_projects, field_naming, is_long
 from services.chassis.signals import WAITED
 
 log = get_logger(__name__)
@@ -103,7 +103,7 @@ class Call:
 
     async def _completed(self, error: errors.DomainError) -> errors.DomainError:
         """The error with what else is wrong with the request; nobody corrects a request one field at a time."""
-        if not isinstance(error, errors.InvalidArgument) or self.request is None:
+        if not isinstance(error, errors.InvalidArgument) or self.request is None or is_long(self.request):
             return error
         with suppress(errors.PermissionDenied):
             # Of projects that it may not touch a caller learns nothing.

@@ -246,7 +246,8 @@ def _options(settings: BaseServiceSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         # A connection is given up when both have passed.
         ("grpc.http2.ping_timeout_ms", 20_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # The gateway asks more often than anybody else, every five seconds.
+        ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Two processes on one port would share its calls between them without a word.
         ("grpc.so_reuseport", 0),

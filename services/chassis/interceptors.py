@@ -8,6 +8,7 @@ Health and reflection pass untouched: a probe needs no identity, and `internal_t
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -23,7 +24,7 @@ from services.chassis.callers import Callers
 from services.chassis.calls import Call
 from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.internal_token import InternalTokenInterceptor, plain, rebuilt
-from services.chassis.request_checks import broken_rules, check_projects, unfit_texts
+from services.chassis.request_checks import broken_rules, check_parts, check_projects, unfit_texts
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import ENDING, Ending
@@ -32,6 +33,8 @@ from services.chassis.signals import ENDING, Ending
 # hundreds of uploads at once none is fast.
 DRAIN_S = 2.0
 _DRAIN_PAUSES = 10
+# A request id goes back in the trailers, which take no other letters and break the call off.
+_UNSENDABLE = re.compile(r"[^!-~]")
 _UNTOUCHED = ("/grpc.health.", "/grpc.reflection.")
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any]"]]
 
@@ -154,6 +157,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if request is decoding.UNDECODABLE:
             raise decoding.undecodable()
         if isinstance(request, Message):
+            check_parts(request)
             call.begin(request)
             _check(request, caller, call)
             return request
@@ -162,7 +166,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _identify(self, context: Any, metadata: dict[str, str]) -> RequestContext:
         projects = metadata.get(request_context.PROJECTS_KEY)
         return RequestContext(
-            request_id=metadata.get(request_context.REQUEST_ID_KEY, "")[:128] or uuid.uuid4().hex,
+            request_id=_UNSENDABLE.sub("-", metadata.get(request_context.REQUEST_ID_KEY, "")[:128]) or uuid.uuid4().hex,
             projects=None if projects is None else request_context.parse_projects(projects),
             principal=metadata.get(request_context.PRINCIPAL_KEY, ""),
             role=metadata.get(request_context.ROLE_KEY, ""),
@@ -207,6 +211,7 @@ async def _checked_stream(requests: AsyncIterator[Any], caller: RequestContext, 
     async for message in requests:
         if message is decoding.UNDECODABLE:
             raise decoding.undecodable()
+        check_parts(message)
         if call.request is None:
             call.begin(message)
         _check(message, caller, call)

@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from services.chassis.cloud_events import BusEvent
 from services.chassis.errors import Unavailable
-from services.chassis.nats_events import EventBus, event_in, shielded
+from services.chassis.nats_events import EventBus, event_in
 from services.chassis.patience import patiently
 
 _WAIT_S = 5.0
@@ -47,12 +47,12 @@ class EventConsumer:
     async def _round(self, handle: Callable[[Sequence[BusEvent]], Awaitable[object]]) -> None:
         try:
             subscription = await self._subscribed()
-            messages = await shielded(self._fetched(subscription))
+            messages = await self._bus.shielded(self._fetched(subscription))
             if not messages:
                 return
             await handle([event_in(message) for message in messages])
             for message in messages:
-                await shielded(message.ack())
+                await self._bus.shielded(message.ack())
             # Acknowledgements are not answered; this is, so they have arrived.
             await self._bus.ping()
         except (NatsError, OSError) as error:
@@ -75,10 +75,10 @@ class EventConsumer:
         if self._subscription is None:
             jetstream = await self._bus.open()
             try:
-                self._subscription = await shielded(self._bound(jetstream))
+                self._subscription = await self._bus.shielded(self._bound(jetstream))
             except NotFoundError:
                 await self._bus.restore()
-                self._subscription = await shielded(self._bound(jetstream))
+                self._subscription = await self._bus.shielded(self._bound(jetstream))
         return self._subscription
 
     async def _bound(self, jetstream: JetStreamContext) -> JetStreamContext.PullSubscription:

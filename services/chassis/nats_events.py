@@ -88,6 +88,7 @@ class EventBus:
         )
         self._client: Client | None = None
         self._opening = asyncio.Lock()
+        self._left: set[asyncio.Future[Any]] = set()
 
     @classmethod
     def of(
@@ -169,11 +170,11 @@ class EventBus:
         )
         try:
             try:
-                confirmed = await shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self.stream, headers=headers))
             except NoStreamResponseError:
                 # The server was replaced by an empty one; the events that follow need their stream again.
                 await self._ensure_stream(jetstream)
-                confirmed = await shielded(jetstream.publish(subject, data, stream=self._config.name, headers=headers))
+                confirmed = await self.shielded(jetstream.publish(subject, data, stream=self.stream, headers=headers))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
         return confirmed.seq
@@ -205,7 +206,7 @@ class EventBus:
         if self._client is None or not self._client.is_connected:
             raise self._unavailable()
         try:
-            await shielded(self._client.flush(timeout=_PING_S))
+            await self.shielded(self._client.flush(timeout=_PING_S))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -231,7 +232,7 @@ class EventBus:
         await self.open()
         assert self._client is not None
         try:
-            await shielded(self._client.publish(subject, data))
+            await self.shielded(self._client.publish(subject, data))
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -244,8 +245,8 @@ class EventBus:
             heard(message.data)
 
         try:
-            await shielded(self._client.subscribe(subject, cb=call))
-            await shielded(self._client.flush())
+            await self.shielded(self._client.subscribe(subject, cb=call))
+            await self.shielded(self._client.flush())
         except (NatsError, OSError) as error:
             raise self._unavailable() from error
 
@@ -254,6 +255,26 @@ class EventBus:
         if self._client is not None:
             await self._client.close()
             self._client = None
+        for task in (left := list(self._left)):
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_PING_S)
+
+    async def shielded(self, call: Awaitable[T]) -> T:
+        """The call's result. A cancellation reaches the caller at once; nats-py swallows one during a flush, and may
+        lose count of the server's answers by it. So the call goes on, until its end or that of the connection."""
+        task = asyncio.ensure_future(call)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._left.add(task)
+            task.add_done_callback(self._leave)
+            raise
+
+    def _leave(self, done: asyncio.Future[Any]) -> None:
+        self._left.discard(done)
+        # Marks the exception as seen: nobody waits for it any more.
+        done.cancelled() or done.exception()
 
     async def _connected(self) -> Client:
         client = EventClient(demands_tls=self._tls is not None)
@@ -299,13 +320,3 @@ def event_in(message: Msg) -> BusEvent:
 
 async def _nothing() -> None:
     """A bus that is away at start holds nobody up."""
-
-
-async def shielded(call: Awaitable[T]) -> T:
-    """The call's result. A cancellation reaches the caller at once; nats-py swallows one during a flush."""
-    task = asyncio.ensure_future(call)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        raise

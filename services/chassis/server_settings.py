@@ -54,7 +54,7 @@ class OtlpSettings(BaseModel):
     def _otlp_settings_are_heard(self) -> Self:
         tls = ("otlp_ca_file", "otlp_cert_file", "otlp_key_file")
         if not self.otlp_endpoint:
-            check_effect(self, ("otlp_secure", *tls, "otlp_headers"), needs="otlp_endpoint")
+            check_effect(self, ("otlp_secure", *tls, "otlp_headers", "trace_share"), needs="otlp_endpoint")
         if not self.otlp_secure:
             check_effect(self, tls, needs="otlp_secure=true")
         return self

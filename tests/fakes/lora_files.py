@@ -106,6 +106,12 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "not its length": (_one(shape=[2]), "MODEL_FILE_UNREADABLE"),
     "no rank": (framed(b'{"unet.x.lora_A.weight":{"dtype":"F32","shape":[9999999999,0],"data_offsets":[0,0]}}'),
                 "MODEL_FILE_UNREADABLE"),
+    "more sides than a tensor has": (_one(shape=[1] * 65), "MODEL_FILE_UNREADABLE"),
+    "an impossible side": (_one(shape=[2**48, 0], data_offsets=[0, 0]), "MODEL_FILE_UNREADABLE"),
+    "a name that takes for ever to read": (
+        safetensors({"unet." + ".lora." * 9_000 + "\n": _DOWN, **DIFFUSERS}), "MODEL_FILE_UNREADABLE"
+    ),
+    "a name of two lines": (safetensors({"unet.x\n.lora_A.weight": _DOWN}), "MODEL_FILE_UNREADABLE"),
     "GGUF": (b"GGUF\3\0\0\0" + bytes(100), "MODEL_FILE_UNREADABLE"),
     "not a number": (_with_value("F16", struct.pack("<e", math.nan)), "MODEL_NOT_FINITE"),
     "infinite": (_with_value("BF16", b"\x80\xff"), "MODEL_NOT_FINITE"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
+from fiveshot.layouts import own_remedy
+
 from services.chassis.errors import InvalidArgument, collected, refuse_all
 from services.chassis.texts import can_be_seen, hidden_in
 
@@ -100,7 +102,7 @@ def check_file_name(file_name: str, limits: Limits, *, field: str) -> str:
             f"The file name has {shown}, which is not an allowed type",
             field=field,
             reason="IMAGE_TYPE_UNSUPPORTED",
-            remedy=f"Convert the picture to one of: {', '.join(limits.extensions)}.",
+            remedy=own_remedy(f".{extension}") or f"Convert the picture to one of: {', '.join(limits.extensions)}.",
             metadata={"allowed": ",".join(limits.extensions)},
         )
     return EXTENSIONS[extension]

@@ -222,7 +222,7 @@ class UploadVerb:
                 f"The dataset already holds this picture, as {same.picture.file_name}",
                 field="chunk",
                 reason="IMAGE_DUPLICATE",
-                remedy="Use the existing image; to give it more weight, raise its num_repeats.",
+                remedy="Use the existing image; to give it more weight, raise its repeats.",
                 metadata={"image": same.ref.name, "file_name": same.picture.file_name},
             )
         if dataset.image_count >= self._limits.max_images:

@@ -22,6 +22,10 @@ FIELD = "content"
 _LENGTH = struct.Struct("<Q")
 _MAX_RANK = 65_536
 _MAX_HEADER = 16 * 1024 * 1024
+_MOST_TENSORS = 50_000
+_MOST_SIDES = 8
+_LARGEST_NUMBER = 2**48
+_NAME = re.compile(r"[\x20-\x7e]{1,500}")
 _BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
@@ -118,6 +122,9 @@ def _read_header(text: bytes, begin: int, found: LoraFile) -> tuple[int, tuple[i
     try:
         header = json.loads(text, object_pairs_hook=_without_repeats)
         metadata = header.pop("__metadata__", None) or {}
+        # Whatever is looked at beyond this point takes a time that these limits bound: a stranger wrote it.
+        if len(header) > _MOST_TENSORS or not all(_NAME.fullmatch(name) for name in header):
+            raise ValueError("its tensors' names")
         tensors = {_text(name): _tensor(entry) for name, entry in header.items()}
         found.metadata = {key: _text(value) for key, value in metadata.items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
@@ -158,7 +165,9 @@ def _form(tensors: dict[str, Any]) -> str:
 
 def _tensor(entry: dict[str, Any]) -> tuple[str, list[int], int, int]:
     kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if any(type(number) is not int or number < 0 for number in (*shape, start, stop)):
+    if type(shape) is not list or len(shape) > _MOST_SIDES:
+        raise ValueError("the shape of a tensor")
+    if any(type(number) is not int or not 0 <= number < _LARGEST_NUMBER for number in (*shape, start, stop)):
         raise ValueError("a number of a tensor")
     if stop - start != _BYTES[kind] * math.prod(shape):
         raise ValueError("the length of a tensor")

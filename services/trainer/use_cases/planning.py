@@ -231,7 +231,7 @@ def _check_count(each: MixedDataset, least: int) -> None:
             "The dataset holds no image",
             field=each.field,
             reason="DATASET_EMPTY",
-            remedy=f"Upload at least {least} images; five or more give a better result.",
+            remedy=f"Upload {least} or more images; five or more give a better result.",
         )
     if count < least:
         raise FailedPrecondition(

@@ -106,3 +106,22 @@ async def test_a_bus_that_sets_no_limits_leaves_those_of_others(nats_url: str, p
     assert found.config.max_age == timedelta(days=3).total_seconds()
     for each in (client, owner, guest):
         await each.close()
+
+
+async def test_a_reader_that_ends_leaves_no_call_behind_that_would_fail_unheard(
+    nats_url: str, place: tuple[str, str]
+) -> None:
+    before = asyncio.all_tasks()
+    handler = Handler()
+    async with consuming(nats_url, place, handler):
+        bus = EventBus(nats_url, name="publisher", stream=place[0], subject_root=place[1])
+        await publish(bus, place[1], "one")
+        await until(lambda: handler.got == ["one"], what="the event")
+        await bus.close()
+        # It waits for the next one now.
+        await until(lambda: _fetching(before), what="the reader to wait")
+    assert asyncio.all_tasks() == before
+
+
+def _fetching(before: set[asyncio.Task[object]]) -> bool:
+    return any("_fetched" in repr(task.get_coro()) for task in asyncio.all_tasks() - before)

@@ -106,8 +106,9 @@ async def test_strangers_from_one_address_are_slowed_before_anybody_is_asked(gat
 
 async def test_too_much_is_refused_with_a_status_in_json_and_in_grpc(gateway: Gateway) -> None:
     async with http(gateway) as client:
-        large = await client.post("/v1/projects/acme/datasets", content=bytes(300 * 1024))
-        assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
+        for size in (300 * 1024, 2**20):
+            large = await client.post("/v1/projects/acme/datasets", content=bytes(size))
+            assert (large.status_code, large.json()["code"]) == (413, code_pb2.RESOURCE_EXHAUSTED)
         wide = await client.get(f"/v1/{NAME}", headers={"x-note": "a" * 40_000})
         assert (wide.status_code, wide.json()["details"][0]["reason"]) == (431, "HEADERS_TOO_LARGE")
         for patience in ("1x", "-1S", "123456789S", "", "S"):
@@ -187,6 +188,26 @@ async def test_broken_frames_over_http_1_are_refused_with_details(gateway: Gatew
         assert (bool(status.details and status.details[0].Unpack(info)), info.reason) == (bool(reason), reason), what
         assert status.code == code, what
         assert bool(answer.headers.get("grpc-message")) == bool(reason), what
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x-request-id", b"a\tb"),
+        (b"x-request-id", b"\xe9\xff"),
+        (b"x-note-bin", b"%%%"),
+        (b"grpc-tags-bin", b"\xff"),
+        (b"x-note", b"\xe9\xff"),
+    ],
+    ids=lambda header: f"{header[0]!r} {header[1]!r}",
+)
+async def test_a_header_that_grpc_cannot_carry_breaks_no_call_in_json(
+    gateway: Gateway, header: tuple[bytes, bytes]
+) -> None:
+    async with http(gateway) as client:
+        answer = await client.get(f"/v1/{NAME}", headers=[(b"x-api-key", gateway.key.encode()), header])
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-request-id"].isprintable()
 
 
 async def test_a_body_that_announces_too_much_is_refused_before_any_of_it_has_come(gateway: Gateway) -> None:

@@ -27,19 +27,25 @@ from services.chassis.cloud_events import event_subject
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.chassis.names import ID_RULE
 from services.chassis.request_checks import (
+    MOST_NAMED,
+    MOST_PARTS,
     broken_rules,
+    check_parts,
     check_projects,
     check_rules,
     check_text,
     field_naming,
+    is_long,
     is_resource_name,
     named_projects,
     readable,
+    unfit_texts,
 )
 from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.store_settings import S3Settings
+from services.chassis.texts import shown
 
 
 def caller(*projects: str) -> RequestContext:
@@ -240,6 +246,58 @@ def test_no_field_of_a_request_names_a_resource_unsaid() -> None:
     assert {field.full_name for field in texts if field.name in NOUNS} <= named
     assert len(named) > 40
     assert not any(name.endswith((".display_name", ".caption", ".label", ".description")) for name in named)
+
+
+@pytest.mark.parametrize("count", [1_000, 30_000])
+def test_of_thousands_of_faults_a_few_are_described(count: int) -> None:
+    request = dataset_service_pb2.BatchUpdateImagesRequest(parent="projects/p/datasets/d")
+    request.requests.extend([dataset_service_pb2.UpdateImageRequest()] * count)
+    assert 1 <= len(broken_rules(request)) <= MOST_NAMED
+    # What else a service finds wrong is asked of short requests alone.
+    assert is_long(request) is (count > 2_000)
+    labels = dataset_pb2.Dataset(labels={str(number): "\0" for number in range(count)})
+    assert len(unfit_texts(labels)) == MOST_NAMED
+
+
+def test_a_request_of_endless_lists_is_refused_by_the_list_that_is_too_long() -> None:
+    request = dataset_service_pb2.BatchUpdateImagesRequest(parent="projects/p/datasets/d")
+    for _ in range(100):
+        request.requests.add().image.tags.extend([dataset_pb2.Tag(label="a")] * 200)
+    check_parts(request)
+    request.requests[99].image.labels.update({str(number): "" for number in range(MOST_PARTS - 20_100)})
+    check_parts(request)
+    request.requests[99].image.labels["one more"] = ""
+    with pytest.raises(InvalidArgument) as caught:
+        check_parts(request)
+    # In the order of the fields: the tags of the last image come after its labels.
+    assert caught.value.violations[0].field.startswith("requests[99].image.")
+    assert str(MOST_PARTS) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "a\tb", "a\rb"])
+def test_names_and_labels_are_one_line_and_other_texts_may_have_several(text: str) -> None:
+    found = [
+        *unfit_texts(dataset_pb2.Dataset(display_name=text)),
+        *unfit_texts(dataset_pb2.Dataset(labels={"a": text})),
+    ]
+    assert [error.field for error in found] == ["display_name", "labels"]
+    assert [error.reason for error in found] == ["TEXT_INVALID"] * 2
+    # A carriage return by itself lets the end of a line cover its beginning.
+    assert bool(unfit_texts(dataset_pb2.Dataset(description=text))) is (text == "a\rb")
+    assert not unfit_texts(dataset_pb2.Dataset(display_name=text, description=text), directions=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a\u2028b", "U+2028"), ("a\u206eb", "U+206E"), ("a\ufffab", "U+FFFA"), ("cat\U000e0061\U000e0062", "U+E0061"),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e007f", ""), ("\U0001f468\u200d\U0001f469", ""), ("\u05d0\u200f", ""),
+    ],
+)  # fmt: skip
+def test_what_is_read_and_never_seen_is_refused_and_emoji_are_not(text: str, named: str) -> None:
+    found = unfit_texts(dataset_pb2.Dataset(description=text))
+    assert [named in str(error) for error in found] == [True] * bool(named)
+    assert (shown(text) == text) is not bool(named)
 
 
 @pytest.mark.parametrize("text", ["my projects/other/x", "projects/other and more", "projects", "baseModels/b"])

@@ -35,6 +35,8 @@ POSTGRES = "DATABASE_URL=postgresql+psycopg://u@h/d"
 HEARD_BY_NOBODY = [
     ("dataset", "OTLP_SECURE=true", "OTLP_SECURE", "OTLP_ENDPOINT"),
     ("dataset", "OTLP_HEADERS=a=b", "OTLP_HEADERS", "OTLP_ENDPOINT"),
+    ("dataset", "TRACE_SHARE=0.1", "TRACE_SHARE", "OTLP_ENDPOINT"),
+    ("gateway", "OTLP_ENDPOINT= TRACE_SHARE=0", "TRACE_SHARE", "OTLP_ENDPOINT"),
     ("dataset", "OTLP_ENDPOINT=a:1 OTLP_CA_FILE=CA", "OTLP_CA_FILE", "OTLP_SECURE=true"),
     ("dataset", "S3_CA_FILE=CA", "S3_CA_FILE", "S3_SECURE=true"),
     ("dataset", "S3_ROLE=r", "S3_ROLE", "S3_IDENTITY=web"),
@@ -56,7 +58,13 @@ HEARD_BY_NOBODY = [
     ("gateway", "OIDC_CLIENT_SECRET_FILE=a OIDC_NAME=b", "OIDC_NAME", "OIDC_ISSUER"),
     ("gateway", "JWT_ROLE_CLAIM=a", "JWT_ROLE_CLAIM", "JWKS_FILE"),
     ("gateway", "SESSION_HOURS=1", "SESSION_HOURS", "SESSIONS_DIR"),
+    ("gateway", "ADDRESS_LIMIT_PER_SECOND=0 ADDRESS_LIMIT_BURST=9", "ADDRESS_LIMIT_BURST",
+     "ADDRESS_LIMIT_PER_SECOND above 0"),
+    ("gateway", "UNKNOWN_LIMIT_PER_SECOND=0 UNKNOWN_LIMIT_BURST=9", "UNKNOWN_LIMIT_BURST",
+     "UNKNOWN_LIMIT_PER_SECOND above 0"),
+    ("gateway", "RATE_LIMIT_PER_SECOND=0 RATE_LIMIT_BURST=9", "RATE_LIMIT_BURST", "RATE_LIMIT_PER_SECOND above 0"),
     ("gateway", "ENVOY_ADMIN_SOCKET=/tmp/a ADMIN_LISTEN=a:1", "ENVOY_ADMIN_SOCKET", "ADMIN_LISTEN left empty"),
+    ("gateway", "ENVOY_ADMIN_SOCKET=/tmp/a", "ENVOY_ADMIN_SOCKET", "ENVOY_METRICS_LISTEN"),
 ]  # fmt: skip
 """Of a process: what is given, which of it nobody hears, and what would have to be given too."""
 
@@ -68,7 +76,8 @@ HEARD = [
     ("dataset", "NATS_URL=nats://a:1 NATS_USER=a NATS_PASSWORD=b NATS_CA_FILE=CA NATS_MAX_MB=9"),
     ("dataset", f"{POSTGRES}?sslmode=verify-full DATABASE_CA_FILE=CA"),
     ("worker", "PRETEND=true PRETEND_SECONDS=1"),
-    ("gateway", "OTLP_ENDPOINT= OTLP_SECURE=false TRACE_SHARE=0.5"),
+    ("gateway", "OTLP_ENDPOINT=a:1 TRACE_SHARE=0.5 RATE_LIMIT_BURST=9"),
+    ("gateway", "OTLP_ENDPOINT= OTLP_SECURE=false TRACE_SHARE=1 ADDRESS_LIMIT_PER_SECOND=0"),
 ]
 
 

@@ -185,6 +185,16 @@ def test_the_operator_may_narrow_the_types() -> None:
         check_file_name("dog.jpg", Limits(extensions=("png",)), field="f")
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("IMG_1.HEIC", "Most Compatible"), ("a.dng", "raw converter"), ("a.webp", "png, jpg, jpeg")]
+)
+def test_a_type_that_is_not_taken_is_refused_with_the_way_to_one_that_is(name: str, remedy: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_file_name(name, Limits(), field="f")
+    assert caught.value.reason == "IMAGE_TYPE_UNSUPPORTED"
+    assert remedy in caught.value.remedy
+
+
 def test_texts_lose_blanks_and_refuse_control_characters() -> None:
     assert check_text("  a\tb\n", field="f", lines=True) == "a\tb"
     for text in ("a\x00b", "a\x1bb"):

@@ -32,6 +32,7 @@ from tests.unit.gateway.command_line import run_command
         (("status",), output.UNREACHABLE, "No stack is running"),
         (("dataset", "show"), output.USAGE, "Missing argument 'dataset'"),
         (("dataset", "nonsense"), output.USAGE, "No such command 'nonsense'"),
+        (("dataset", "audit", "d", "--fix"), output.USAGE, "See `fiveshot dataset audit --help`"),
         (("--nonsense",), output.USAGE, "No such option"),
         (("--server", "127.0.0.1:1", "dataset", "show", "../x"), output.USAGE, "neither an id nor a resource name"),
         (("--server", "127.0.0.1:1", "train", "start", "d", "--set", "rnk=4"), output.USAGE, "Did you mean rank"),
@@ -144,6 +145,12 @@ def test_exit_codes(error: errors.FiveshotError, code: int) -> None:
 def test_an_error_line_has_field_remedy_and_reason() -> None:
     error = errors.InvalidArgument("Too many epochs", field="num_epochs", reason="TOO_MANY", remedy="Take fewer.")
     assert output.describe(error) == "Too many epochs. Take fewer. [TOO_MANY; field num_epochs]"
+
+
+def test_an_error_line_names_the_command_that_sends_pictures() -> None:
+    error = errors.FailedPrecondition("cat holds no image", reason="DATASET_EMPTY", remedy="Upload pictures first.")
+    said = "cat holds no image. Upload pictures first. Pictures are sent with `fiveshot dataset upload DATASET FOLDER`."
+    assert output.describe(error) == f"{said} [DATASET_EMPTY]"
 
 
 def test_each_of_several_wrong_fields_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,3 +180,16 @@ def test_where_nothing_is_like_it_the_list_is_named_and_other_errors_stay_as_the
     assert lookup.with_suggestion(_session(), below) is below
     other = errors.InvalidArgument("projects/p/datasets/cta is wrong")
     assert lookup.with_suggestion(_session(), other) is other
+
+
+def test_pictures_are_named_once_or_all_and_an_empty_dataset_is_told_where_something_is_to_be_done() -> None:
+    session = _session(files=("a.jpg", "b.jpg"))
+    dataset = "projects/p/datasets/cat"
+    found = lookup.images_to_change(session, dataset, ("b.jpg", "b.jpg"), change=True)
+    assert [each.file_name for each in found] == ["b.jpg"]
+    assert len(lookup.images_to_change(session, dataset, (), change=True)) == 2
+    empty = _session()
+    assert lookup.images_to_change(empty, dataset, (), change=False) == []
+    with pytest.raises(errors.FailedPrecondition) as caught:
+        lookup.images_to_change(empty, dataset, (), change=True)
+    assert caught.value.reason == "DATASET_EMPTY"

@@ -98,3 +98,10 @@ def test_columns_that_can_be_spared_go_where_the_terminal_is_narrow(
     head, row = written.getvalue().splitlines()
     assert head.split() == columns
     assert row.split()[:2] == ["job-1", "0.1"]
+
+
+def test_an_edit_of_tags_without_an_edit_is_refused_in_the_words_of_the_options(server: _Server) -> None:
+    refused = CliRunner().invoke(app, ["--server", "127.0.0.1:1", "dataset", "edit-tags", "cat"], prog_name="fiveshot")
+    assert refused.exit_code == output.USAGE
+    assert "No change was given. Give at least one option, such as --add" in refused.stderr
+    assert not server.requests

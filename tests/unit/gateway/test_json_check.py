@@ -20,6 +20,9 @@ RULES = http_rules(PUBLIC_SERVICES)
 JOBS = "/v1/projects/acme/trainingJobs"
 
 
+LISTED = 16
+
+
 @pytest.fixture(scope="module")
 def check() -> JsonCheck:
     return JsonCheck(RULES, max_bytes=256 * 1024)
@@ -239,3 +242,28 @@ def test_no_value_of_any_field_is_more_than_a_body_that_is_wrong(check: JsonChec
             for body in (_odd_body(rule.body_message, value), {"labels": value}):
                 with suppress(InvalidArgument):
                     check.check(rule.verb, path, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"trainingJob": {"labels": {str(number): {} for number in range(20_000)}}},
+        {"trainingJob": {str(number): 1 for number in range(20_000)}},
+        {str(number): [] for number in range(20_000)},
+        {"trainingJob": {"datasets": [1] * 20_000}},
+    ],
+    ids=["values", "names inside", "names", "a list"],
+)
+def test_of_thousands_of_faults_the_first_are_looked_at(check: JsonCheck, body: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        check.check("POST", JOBS, json.dumps(body).encode())
+    assert 1 <= len(wrong.value.violations) <= LISTED
+    # The message counts or names what was found.
+    counted = [int(number) for number in re.findall(r"and (\d+) more", str(wrong.value))]
+    assert all(number < LISTED for number in counted)
+
+
+def test_a_name_that_comes_twice_is_found_among_thousands(check: JsonCheck) -> None:
+    names = [*(f'"{number}":1' for number in range(20_000)), '"19999":1']
+    with pytest.raises(InvalidArgument, match="'19999' comes twice"):
+        check.check("POST", JOBS, f"{{{','.join(names)}}}".encode())

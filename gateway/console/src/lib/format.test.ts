@@ -15,6 +15,7 @@ describe('format', async () => {
     const { slug, triggerFor } = await import('./format')
     expect(slug('Our dog Rex!')).toBe('our-dog-rex')
     expect(slug('豆豆')).toBe('')
+    expect(slug('Hündchen 🐶')).toBe('hundchen')
     expect(slug('3 Mugs – é')).toBe('mugs-e')
     expect(slug('a'.repeat(47) + ' b')).toMatch(/^[a-z][a-z0-9-]*[a-z0-9]$/)
     expect(triggerFor('Teapot')).toBe('tptx')

@@ -43,7 +43,7 @@ export function digits(value: number): string {
 
 /** An id out of a person's words; empty when they hold no letter that an id may. */
 export function slug(text: string): string {
-  const plain = text.normalize('NFKD').toLowerCase().replace(/[^a-z0-9]+/g, '-')
+  const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().replace(/[^a-z0-9]+/g, '-')
   return plain.replace(/^[^a-z]+|-+$/g, '').slice(0, 48).replace(/-+$/, '')
 }
 

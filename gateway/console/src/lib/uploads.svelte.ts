@@ -1,15 +1,16 @@
 // Uploads go on while one looks at another screen. Three at a time, each with its progress; the refused ones stay.
 import { faultOfJson, OWN, type Fault } from './api'
+import { captionText, sorted, type Dropped, type Photo } from './drops'
 import { freshId } from './format'
 import { signedIn } from './session.svelte'
+import { t } from './ui.svelte'
 
 const PARALLEL = 3
-const PICTURE = /\.(jpe?g|png|webp|heic|heif|gif|bmp|tiff?|avif)$/i
 
 export interface Upload {
   id: string
   dataset: string
-  file: File
+  photo: Photo
   url: string
   sent: number
   state: 'waiting' | 'sending' | 'refused' | 'done'
@@ -18,15 +19,19 @@ export interface Upload {
 
 let list = $state<Upload[]>([])
 let arrivals = $state(0)
+let passed = $state.raw<string[]>([])
 
 export const uploadsOf = (dataset: string) => list.filter((each) => each.dataset === dataset && each.state !== 'done')
 /** Grows with every picture that was stored; whoever shows a dataset reads it again then. */
 export const arrived = () => arrivals
 
-export function upload(dataset: string, files: File[]): void {
-  for (const file of files) {
+/** Names of what the last drop held besides photos and their captions. */
+export const passedOver = () => passed
+
+export function upload(dataset: string, photos: Photo[]): void {
+  for (const photo of photos) {
     const id = freshId()
-    list.push({ id, dataset, file, url: URL.createObjectURL(file), sent: 0, state: 'waiting', fault: null })
+    list.push({ id, dataset, photo, url: URL.createObjectURL(photo.file), sent: 0, state: 'waiting', fault: null })
   }
   next()
 }
@@ -47,18 +52,27 @@ function next(): void {
   while (list.filter((each) => each.state === 'sending').length < PARALLEL) {
     const waiting = list.find((each) => each.state === 'waiting')
     if (!waiting) return
-    send(waiting)
+    void send(waiting)
   }
 }
 
-function send(item: Upload): void {
+async function send(item: Upload): Promise<void> {
   item.state = 'sending'
+  const { file, name, caption } = item.photo
+  let words = ''
+  try {
+    words = caption ? await captionText(caption) : ''
+  } catch {
+    const [message, remedy] = t().photos.captionUnreadable(caption?.name ?? '')
+    Object.assign(item, { fault: { message, remedy, reason: 'CAPTION_UNREADABLE', fields: {}, away: false }, state: 'refused' })
+    return next()
+  }
   // Not URLSearchParams: its plus signs for spaces would become part of the name.
-  const query = `file_name=${encodeURIComponent(item.file.name.slice(-255))}&request_id=${item.id}`
+  const query = `file_name=${encodeURIComponent(name.slice(-255))}&request_id=${item.id}${words ? `&caption=${encodeURIComponent(words)}` : ''}`
   const call = new XMLHttpRequest()
   call.open('POST', `/v1/${item.dataset}/images:upload?${query}`)
   for (const [name, value] of Object.entries(OWN)) call.setRequestHeader(name, value)
-  call.setRequestHeader('content-type', item.file.type || 'application/octet-stream')
+  call.setRequestHeader('content-type', file.type || 'application/octet-stream')
   call.upload.onprogress = (event) => {
     item.sent = event.total ? event.loaded / event.total : 0
   }
@@ -73,7 +87,7 @@ function send(item: Upload): void {
     }
     next()
   }
-  call.send(item.file)
+  call.send(file)
 }
 
 /** The session has ended: the file is sent once the same one is back. */
@@ -83,18 +97,26 @@ async function afterSignIn(item: Upload, fault: Fault): Promise<void> {
   next()
 }
 
-/** The files of a drop or a choice, folders opened. What is plainly no picture is left out. */
-export async function filesOf(data: DataTransfer): Promise<File[]> {
-  const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null)
-  if (!entries.some((entry) => entry.isDirectory)) return [...data.files]
-  const found: File[] = []
-  await Promise.all(entries.map((entry) => walk(entry, found)))
-  return found.filter((file) => PICTURE.test(file.name))
+/** The photos of a choice, with their captions. What else there is, `passedOver` names. */
+export function taken(dropped: Dropped[]): Photo[] {
+  const found = sorted(dropped)
+  passed = found.passed
+  return found.photos
 }
 
-async function walk(entry: FileSystemEntry, found: File[]): Promise<void> {
+/** The photos of a drop, folders opened. */
+export async function photosOf(data: DataTransfer): Promise<Photo[]> {
+  const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null)
+  if (!entries.some((entry) => entry.isDirectory)) return taken([...data.files].map((file) => ({ file, path: file.name })))
+  const found: Dropped[] = []
+  await Promise.all(entries.map((entry) => walk(entry, found)))
+  return taken(found)
+}
+
+async function walk(entry: FileSystemEntry, found: Dropped[]): Promise<void> {
   if (entry.isFile) {
-    found.push(await new Promise<File>((done, fail) => (entry as FileSystemFileEntry).file(done, fail)))
+    const file = await new Promise<File>((done, fail) => (entry as FileSystemFileEntry).file(done, fail))
+    found.push({ file, path: entry.fullPath.replace(/^\//, '') })
     return
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader()

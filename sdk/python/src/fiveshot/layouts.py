@@ -21,7 +21,12 @@ from typing import Any, TypeVar
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif")
 # Pictures to a person: they are tried, so that the refusal says what to do.
-_OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".jxl", ".raw", ".cr2")
+_RAW = (".raw", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
+_HEIC = (".heic", ".heif")
+_EXPORT = (
+    "Export it as JPEG; on an iPhone, Settings > Camera > Formats > Most Compatible makes it write JPEG from then on."
+)
+_OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".svg", ".jxl", *_HEIC, *_RAW)
 # Other names of JPEG files, which the service knows as .jpg.
 _JPEG_NAMES = (".jfif", ".jpe")
 _CAPTIONS = (".txt", ".caption")
@@ -140,6 +145,15 @@ def is_mask(file: PurePath) -> bool:
 def is_picture(file: PurePath) -> bool:
     """Whether a person would call it a picture; not all of them are taken."""
     return file.suffix.lower() in (*EXTENSIONS, *_OTHER_PICTURES)
+
+
+def own_remedy(ending: str) -> str:
+    """What to do about a picture of a type that is not taken, by its name's ending; "" where converting it is all."""
+    if ending.lower() in _HEIC:
+        return _EXPORT
+    if ending.lower() in _RAW:
+        return "Develop it in a raw converter and export it as JPEG or PNG."
+    return ""
 
 
 def stored_name(file: PurePath) -> str:

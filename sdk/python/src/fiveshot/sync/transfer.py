@@ -15,7 +15,7 @@ from fiveshot.connection import new_request_id
 from fiveshot.dataset.v1 import dataset_pb2
 from fiveshot.dataset.v1 import dataset_service_pb2 as pb
 from fiveshot.folders import Picture
-from fiveshot.layouts import EXTENSIONS, stored_name
+from fiveshot.layouts import EXTENSIONS, own_remedy, stored_name
 from fiveshot.sync import platform
 from fiveshot.sync.calls import Channel, Stubs
 from fiveshot.sync.masks import upload_mask
@@ -268,7 +268,8 @@ def _file_name(path: Path) -> str:
     if suffix not in EXTENSIONS:
         raise errors.InvalidArgument(
             f"{path.suffix or 'A file without extension'} is not a type that Fiveshot takes",
-            field="file_name", reason="IMAGE_TYPE_UNSUPPORTED", remedy="Convert it to PNG or JPEG.",
+            field="file_name", reason="IMAGE_TYPE_UNSUPPORTED",
+            remedy=own_remedy(suffix) or "Convert it to PNG or JPEG.",
         )  # fmt: skip
     if not path.name.isprintable():
         raise errors.InvalidArgument(
