@@ -148,6 +148,13 @@ class ApiKeyFile:
         self._keys: list[ApiKey] = []
         self.problem = ""
 
+    def begin(self) -> None:
+        """Reads the file at the start, when there are no earlier keys to go on with. Raises ValueError or OSError for a
+        broken one; one that is not there yet may come later."""
+        if self._path is not None:
+            self._stamp = _stamp(self._path)
+            self._keys = load(self._path)
+
     def find(self, secret: str) -> ApiKey | None:
         """The key of a secret, after reading the file again if it changed."""
         self._refresh()

@@ -27,7 +27,11 @@ from gateway.stack_health import StackHealth
 from services.chassis import grpc_client
 from services.chassis.audit.wire import over_grpc
 from services.chassis.callers import OwnToken
+from services.chassis.logging import get_logger
 from services.chassis.service import Service, run
+from services.chassis.setting_loading import blaming
+
+log = get_logger(__name__)
 
 _API = (dataset_service_pb2, tagger_service_pb2, training_service_pb2, registry_service_pb2, notifier_service_pb2)
 REFLECTED = (
@@ -44,8 +48,15 @@ _PROVIDER_S = 5.0
 def build(settings: Settings) -> Service:
     """Everything that the process is made of. It needs no server."""
     sessions = SessionFolder(settings.sessions_dir, hours=settings.session_hours)
+    keys = ApiKeyFile(settings.api_keys_file)
+    with blaming("api_keys_file", ValueError, OSError):
+        keys.begin()
+    if settings.api_keys_file is not None and not settings.api_keys_file.exists():
+        log.warning(
+            "api_keys_file_missing", path=str(settings.api_keys_file), remedy="no key is known until it is there"
+        )
     authorizer = Authorizer(
-        ApiKeyFile(settings.api_keys_file),
+        keys,
         projects_claim=settings.jwt_projects_claim,
         role_claim=settings.jwt_role_claim,
         sessions=sessions,

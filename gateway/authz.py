@@ -60,6 +60,7 @@ class Authorizer:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
+        self._told = ""
         self._sessions = sessions or SessionFolder(None)
         self._claims = Claims(projects_claim, role_claim)
         self.now = now
@@ -144,8 +145,9 @@ class Authorizer:
 
     def _by_key(self, secret: str) -> Caller:
         key = self._keys.find(secret)
-        if self._keys.problem:
-            log.error("api_keys_file_broken", problem=self._keys.problem)
+        if self._keys.problem != self._told:
+            self._told = self._keys.problem
+            log.error("api_keys_file_broken" if self._told else "api_keys_file_mended", problem=self._told)
         if key is None:
             raise Unauthenticated(
                 "The API key is not known here",

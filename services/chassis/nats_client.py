@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from services.chassis.logging import get_logger
 log = get_logger(__name__)
 
 _RECONNECT_S = 0.5
+_SAID_AGAIN_S = 60.0
 
 
 class EventClient(Client):
@@ -54,7 +56,7 @@ class EventClient(Client):
                     reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # it is slept: parts of seconds will do
                     # What is published while the server is away must fail here, not wait in a buffer unconfirmed.
                     pending_size=0,
-                    error_cb=_on_error,
+                    error_cb=Complaints().hear,
                     disconnected_cb=_on_disconnect,
                     reconnected_cb=_on_reconnect,
                 )
@@ -76,8 +78,23 @@ def servers_of(url: str, *, secure: bool) -> list[str]:
     return [each.replace("nats://", "tls://", 1) for each in found] if secure else found
 
 
-async def _on_error(error: Exception) -> None:
-    log.warning("event_bus_error", error=str(error) or type(error).__name__)
+class Complaints:
+    """Logs the errors of a connection, the same one once a minute: a client that is refused tries twice a second.
+
+    clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    async def hear(self, error: Exception) -> None:
+        """What the client calls."""
+        words, now = str(error) or type(error).__name__, self._clock()
+        self._said = {each: at for each, at in self._said.items() if now - at < _SAID_AGAIN_S}
+        if words not in self._said:
+            self._said[words] = now
+            log.warning("event_bus_error", error=words)
 
 
 async def _on_disconnect() -> None:

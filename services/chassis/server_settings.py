@@ -79,6 +79,15 @@ def header_pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 40_000,
+}
+"""A machine that is gone says nothing: by the system's own settings its connections are waited on for two hours."""
+
+
 class DatabaseServerSettings(BaseModel):
     """How PostgreSQL is reached; without a meaning for SQLite. What stands in the address wins."""
 
@@ -99,8 +108,9 @@ class DatabaseServerSettings(BaseModel):
         return value
 
     def database_options(self) -> dict[str, str]:
-        """The settings above as libpq's options."""
+        """The settings above as libpq's options, and how a server that went silent is found out."""
         options = {
+            **KEEPALIVES,
             "sslmode": self.database_sslmode,
             "sslrootcert": self.database_ca_file,
             "sslcert": self.database_cert_file,

@@ -18,14 +18,15 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Row, Select, text
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger, Text, TypeDecorator
 
 from services.chassis import telemetry
-from services.chassis.errors import DomainError, Internal, Unavailable
+from services.chassis.errors import Unavailable
 from services.chassis.sql_engines import SQLITE_BUSY_MS, create_engine
+from services.chassis.sql_errors import broken_off, read_only, unavailable
 
 SECONDS = telemetry.histogram(
     "fiveshot_database_transaction_seconds", "Seconds of a transaction, with its wait for a connection.", ("kind",)
@@ -107,7 +108,7 @@ class Database:
 
     async def ping(self, question: Select[*tuple[Any, ...]] | None = None) -> Row[*tuple[Any, ...]]:
         """Asks the database, beside all that is at work; the one row of its answer. Raises Unavailable, also when a
-        full disk lets SQLite read but not write."""
+        full disk lets SQLite read but not write, or PostgreSQL is a standby."""
         if self._folder is not None and shutil.disk_usage(self._folder).free < SQLITE_ROOM:
             raise Unavailable(
                 "The disk of the database is full",
@@ -115,6 +116,8 @@ class Database:
                 remedy="Free some space on the disk of the data folder, or move the folder to another one.",
             )
         async with self._connection(write=False, single=True, engine=self._pinging) as connection:
+            if self.dialect == "postgresql" and await connection.scalar(text("SHOW transaction_read_only")) == "on":
+                raise read_only()
             return (await connection.execute(text("SELECT 1") if question is None else question)).one()
 
     async def dispose(self) -> None:
@@ -127,7 +130,7 @@ class Database:
             async with asyncio.timeout(SQLITE_BUSY_MS / 1000):
                 await self._writer.acquire()
         except TimeoutError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
 
     @asynccontextmanager
     async def _connection(
@@ -147,18 +150,15 @@ class Database:
                     yield connection
                     if not write:
                         await transaction.rollback()
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        except PoolTimeoutError as error:
             errors.inc()
-            raise _unavailable() from error
+            raise unavailable() from error
         except DBAPIError as error:
-            if error.connection_invalidated:
-                errors.inc()
-                raise Unavailable(
-                    "The connection to the database was lost",
-                    reason="DATABASE_UNAVAILABLE",
-                    remedy="Try again in a moment.",
-                ) from error
-            raise
+            told = broken_off(error)
+            if told is None:
+                raise
+            errors.inc()
+            raise told from error
         finally:
             seconds.observe(time.perf_counter() - started)
 
@@ -221,42 +221,3 @@ def unique_violation(error: IntegrityError) -> bool:
     if isinstance(original, sqlite3.IntegrityError):
         return original.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
     return getattr(original, "sqlstate", None) == "23505"
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable("The database does not answer", reason="DATABASE_UNAVAILABLE", remedy="Try again in a moment.")
-
-
-_REFUSALS = (
-    "certificate verify failed",
-    "does not match host name",
-    "server does not support SSL",
-    "certificate authentication failed",
-    "requires a valid client certificate",
-    "private key file",
-    "root certificate file",
-    "password authentication failed",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "invalid sslmode",
-)
-"""What waiting does not help; libpq tells it in words alone."""
-
-
-def away(error: DBAPIError) -> DomainError:
-    """What the first connection to a database met, in the server's words, for the operator: Unavailable, or Internal
-    where the settings or the server's must change."""
-    said = [line.strip() for line in str(error.orig).splitlines() if line.strip()] or ["no answer"]
-    refusals = [line for line in said if any(refusal in line for refusal in _REFUSALS)]
-    why = (refusals or said)[0].rpartition(" failed: ")[2]
-    if refusals:
-        return Internal(
-            f"The database refused the connection ({why})",
-            reason="DATABASE_REFUSED",
-            remedy="Check DATABASE_URL with its user and password, DATABASE_SSLMODE and the files beside it.",
-        )
-    return Unavailable(
-        f"The database does not answer ({why})",
-        reason="DATABASE_UNAVAILABLE",
-        remedy="Check that the server runs and that the database address is right.",
-    )

@@ -19,17 +19,23 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import MetaData, create_engine, inspect, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from services.chassis.logging import get_logger
 from services.chassis.needs import Need
 from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
-from services.chassis.sql import Database, away
+from services.chassis.sql import Database
 from services.chassis.sql_engines import CONNECT_S, SQLITE_BUSY_MS, sqlite_file
+from services.chassis.sql_errors import away, check_server
 from services.chassis.store_settings import SqlSettings
 
 log = get_logger(__name__)
+
+LOCK_MS = 800
+"""How long a migration waits for a table. Whoever wants that table meanwhile waits behind it, so it gives way and is
+tried again: a pg_dump at work would otherwise stop a whole service. Less than the second after which PostgreSQL looks
+for a deadlock: of a call and a migration that wait for each other, the migration ends."""
 
 
 async def upgrade(url: str, script_location: str | Path, *, revision: str = "head") -> None:
@@ -95,7 +101,7 @@ def run_migrations(target_metadata: MetaData) -> None:
 def _upgrade(url: str, script_location: Path, revision: str) -> None:
     with _exclusive(url), _connected(url) as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _lock_key(script_location)})
+            _take_turn(connection, _lock_key(script_location))
         else:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         connection.commit()
@@ -108,6 +114,18 @@ def _upgrade(url: str, script_location: Path, revision: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.commit()
+
+
+def _take_turn(connection: Connection, key: int) -> None:
+    """Waits for whoever migrates already, however long that takes; the migrations themselves wait for no table longer
+    than LOCK_MS."""
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+        log.info("migration_elsewhere", remedy="another process migrates this database; this one waits for it")
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    # Of a machine that is gone the server would keep session and locks for hours.
+    for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
+        connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
+    connection.execute(text(f"SET lock_timeout = {LOCK_MS}"))
 
 
 def _check(url: str, script_location: Path, command: str) -> None:
@@ -139,10 +157,15 @@ def _connected(url: str) -> Iterator[Connection]:
         with engine.connect() as connection:
             if not postgresql:
                 connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
-                connection.commit()
+            else:
+                check_server(connection)
+            connection.commit()
             yield connection
-    except (OperationalError, InterfaceError) as error:
-        raise away(error) from error
+    except DBAPIError as error:
+        told = away(error)
+        if told is None:
+            raise
+        raise told from error
     finally:
         engine.dispose()
 

@@ -133,8 +133,9 @@ async def _back_up(fleet: Fleet, client: AsyncClient, folder: Path, victim: str)
 
 
 async def _restore(fleet: Fleet, folder: Path) -> None:
+    options = ("--exit-on-error", "--no-owner", "--no-privileges")
     for service in ORDER:
-        await _run("pg_restore", fleet.databases[service], "--exit-on-error", str(folder / f"{service}.dump"))
+        await _run("pg_restore", fleet.databases[service], *options, str(folder / f"{service}.dump"))
     store = ObjectStore(fleet.s3)
     try:
         await store.ensure_bucket()

@@ -6,6 +6,7 @@ UPGRADE_FROM is a commit of the baseline, whose programs are run as they were. `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from fiveshot.aio.client import AsyncClient
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from services.chassis.schema_state import STATE_TABLE
 from services.chassis.sql import Database
@@ -52,8 +54,10 @@ class Older:
         prefix = f"{unit.kind.upper()}_"
         known = self._variables[unit.kind]
         kept = {name: value for name, value in unit.environment.items() if not name.startswith(prefix) or name in known}
-        # It did not take several addresses with commas, but it handed on whatever gRPC takes.
-        lists = {name: f"ipv4:{value}" for name, value in kept.items() if name.endswith("_TARGET") and "," in value}
+        lists = {}
+        if not (self._folder / "services" / "chassis" / "addresses.py").exists():
+            # It did not take several addresses with commas, but it handed on whatever gRPC takes.
+            lists = {name: f"ipv4:{value}" for name, value in kept.items() if name.endswith("_TARGET") and "," in value}
         environment = kept | lists | {"PYTHONPATH": self._path}
         return replace(unit, environment=environment, origin=None, cwd=self._folder, process=None)
 
@@ -88,16 +92,22 @@ async def test_no_call_fails_while_two_releases_serve_together(
             await prepare(client)
             before = {service: await _schema(fleet, service) for service in UPGRADED}
             chain = asyncio.create_task(followed_jobs(client, over))
+            counting = asyncio.create_task(_miscounted(fleet, over))
             async with calling(fleet, load, 1):
                 for number, to in (("1", newer), ("2", newer), ("1", None), ("2", None), ("1", newer), ("2", newer)):
                     await _replace(fleet, number, to, older, draw)
                     await _called(load, Counter(load.counts))
             over.set()
             followed = await chain
+            looks, miscounted = await counting
             after = {service: await _schema(fleet, service) for service in UPGRADED}
-            print(f"{dict(load.counts)}; schemas {before} to {after}; {len(followed)} jobs")
+            print(f"{dict(load.counts)}; schemas {before} to {after}; {len(followed)} jobs; {looks} counts")
             assert [str(failure) for failure in load.failures] == []
-            assert all(before[service] < after[service] for service in UPGRADED)
+            # Of a younger release than the baseline, some services have the schema of now.
+            assert all(before[service] <= after[service] for service in UPGRADED)
+            assert before != after
+            assert looks > 0
+            assert miscounted == []
             for outcomes, sequences in followed:
                 assert outcomes == ["SUCCEEDED"]
                 assert sequences == list(range(1, len(sequences) + 1))
@@ -127,3 +137,29 @@ async def _schema(fleet: Fleet, service: str) -> str:
             return str(await conn.scalar(text(f"SELECT revision FROM {STATE_TABLE}")))
     finally:
         await db.dispose()
+
+
+async def _miscounted(fleet: Fleet, over: asyncio.Event) -> tuple[int, list[tuple[object, ...]]]:
+    """How often the numbers of a project's jobs were compared with its jobs while both releases moved them, and those
+    that differed: project, waiting and running as kept, as counted."""
+    counted = (
+        "SELECT project, waiting, running, (SELECT count(*) FROM training_jobs j WHERE j.project = s.project AND"
+        " state = 'QUEUED') AS w, (SELECT count(*) FROM training_jobs j WHERE j.project = s.project AND"
+        " lease_token IS NOT NULL) AS r FROM project_shares s"
+    )
+    db, looks, wrong = Database(fleet.databases["trainer"]), [0], list[tuple[object, ...]]()
+
+    async def looked() -> bool:
+        with contextlib.suppress(ProgrammingError):
+            # Until the first replica of now has migrated there are no such columns.
+            async with db.connect() as conn:
+                rows = (await conn.execute(text(counted))).all()
+            looks[0] += 1
+            wrong.extend(tuple(row) for row in rows if (row.waiting, row.running) != (row.w, row.r))
+        return over.is_set()
+
+    try:
+        await until(looked, limit_s=3600, what="the rollouts to end")
+    finally:
+        await db.dispose()
+    return looks[0], wrong

@@ -129,7 +129,9 @@ def load_catalogue(path: Path = DEFAULT_CATALOGUE, *, text: str | None = None) -
         document = tomllib.loads(path.read_text(encoding="utf-8") if text is None else text)
     except FileNotFoundError as error:
         raise InvalidCatalogue(f"there is no catalogue of base models at {path}") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise InvalidCatalogue(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidCatalogue(f"{path.name} is not valid TOML: {error}") from error
     entries = document.get("base_models", {})
     return {

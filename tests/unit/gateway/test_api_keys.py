@@ -74,6 +74,20 @@ def test_a_changed_file_counts_and_a_broken_one_keeps_the_last_good_keys(tmp_pat
     assert keys.problem == ""
 
 
+def test_a_start_with_a_broken_file_is_refused_and_one_without_a_file_is_not(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        api_keys.ApiKeyFile(tmp_path).begin()
+    path, secret = tmp_path / "keys.yaml", api_keys.new_secret()
+    keys = api_keys.ApiKeyFile(path)
+    keys.begin()
+    api_keys.save(path, [ApiKey("mine", api_keys.digest(secret), ("acme",))])
+    keys.begin()
+    assert keys.find(secret) is not None
+    path.write_text("keys: [")
+    with pytest.raises(ValueError, match="not YAML"):
+        api_keys.ApiKeyFile(path).begin()
+
+
 def test_without_a_file_nobody_has_a_key() -> None:
     assert api_keys.ApiKeyFile(None).find("fs_anything") is None
 

@@ -87,3 +87,11 @@ def test_a_mistake_is_named_with_its_entry_and_key(tmp_path: Path, change: tuple
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidCatalogue, match="no catalogue"):
         load_catalogue(tmp_path / "absent.toml")
+
+
+def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCatalogue, match="cannot be read: Is a directory"):
+        load_catalogue(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"# caf\xe9")
+    with pytest.raises(InvalidCatalogue, match="is not valid TOML"):
+        load_catalogue(tmp_path / "latin.toml")
