@@ -17,8 +17,10 @@ FIELD = "webhook.url"
 MAX_URL = 2000
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Translate to IPv4 (RFC 6052), so what lies behind counts.
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+# Translates to IPv4 (RFC 6052), so what lies behind counts.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# For translators inside a network (RFC 8215). Where in an address the other one lies is each operator's choice.
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -110,7 +112,9 @@ def _is_public(address: Address) -> bool:
     carried = _carried(address)
     if carried is not None:
         return _is_public(carried)
-    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.is_site_local):
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address.scope_id or address.is_site_local or address in _LOCAL_NAT64
+    ):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified
 
@@ -126,7 +130,7 @@ def _carried(address: Address) -> ipaddress.IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     low = int(address) & 0xFFFF_FFFF
-    if any(address in network for network in _NAT64) or (int(address) >> 32 == 0 and low > 1):
+    if address in _NAT64 or (int(address) >> 32 == 0 and low > 1):
         return ipaddress.IPv4Address(low)
     return None
 
