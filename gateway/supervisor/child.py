@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,8 +40,10 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
 
-    async def run(self) -> None:
-        """Runs until `stop`, or until it has died too often before it was ever ready (state `failed`)."""
+    async def run(self, after: Sequence[asyncio.Event] = ()) -> None:
+        """Runs until `stop`, or until it has died too often before it was ever ready (state `failed`). after: it starts
+        once all of these are set."""
+        await self._awaited(after)
         pause, deaths = FIRST_PAUSE_S, 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -61,6 +63,16 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._set("stopped", "")
+
+    async def _awaited(self, events: Sequence[asyncio.Event]) -> None:
+        """Waits for the events, or for `stop`."""
+        waiting = asyncio.gather(*(event.wait() for event in events))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for each in (waiting, stopping):
+            each.cancel()
+            with suppress(asyncio.CancelledError):
+                await each
 
     async def stop(self) -> None:
         """Asks the process to end, and ends it with its whole group when it does not do so in time."""

@@ -25,7 +25,8 @@ Listener = Callable[[str, ChildState | None], None]
 class Supervisor:
     """A stack in a data folder.
 
-    stages: what is started, in groups; they start all at once and stop group by group from the last to the first.
+    stages: what is started, in groups; they start all at once, but for the last, the door, which waits until all others
+    are ready: who comes in finds everybody there. They stop group by group from the last to the first.
     server: host:port of the gateway, for the state file. listen: told of every change, as ("child", its state) or
     (stack state, None).
     """
@@ -55,7 +56,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._interrupted)
         self._enter("starting")
-        lives = [asyncio.create_task(child.run(), name=child.spec.name) for child in self._children]
+        others = [child.became_ready for stage in self._stages[:-1] for child in stage]
+        lives = [
+            asyncio.create_task(child.run(after=others if child in self._stages[-1] else ()), name=child.spec.name)
+            for child in self._children
+        ]
         stopping = asyncio.create_task(self._stop.wait())
         starting = asyncio.create_task(self._all_ready(lives))
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -198,7 +198,7 @@ HTTP_CASES = [
     ("GET", f"/v1/{PARENT}/datasets/none", None, 404, 5, "RESOURCE_NOT_FOUND"),
     ("GET", "/v1/projects/other/datasets", None, 403, 7, "PROJECT_FORBIDDEN"),
     ("GET", f"/v1/{PARENT}/../other/datasets", None, 403, 7, "PROJECT_FORBIDDEN"),
-    ("GET", f"/v1/{PARENT}/datasets/..%2f..%2fother", None, 400, 3, "GATEWAY_HTTP_400"),
+    ("GET", f"/v1/{PARENT}/datasets/..%2f..%2fother", None, 400, 3, "PATH_INVALID"),
     ("POST", f"/v1/{PARENT}/datasets", {"datasetId": "../evil"}, 400, 3, "REQUEST_INVALID"),
     ("POST", f"/v1/{PARENT}/trainingJobs", _job_body(baseModel="baseModels/none"), 404, 5, "BASE_MODEL_NOT_FOUND"),
     ("POST", f"/v1/{PARENT}/trainingJobs", _job_body(parameters={"numEpochs": 0}), 400, 3, "PARAMETER_INVALID"),

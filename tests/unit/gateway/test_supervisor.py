@@ -63,9 +63,24 @@ async def test_starts_all_reports_ready_and_stops_in_reverse(folder: DataFolder)
     supervisor.stop()
     assert await running == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
+    # The last are the door: who comes in finds everybody there.
+    assert log.lines.index("first ready") < min(log.lines.index("second starting"), log.lines.index("third starting"))
     assert log.lines.index("first stopped") > max(log.lines.index("second stopped"), log.lines.index("third stopped"))
     assert log.lines[-1] == "stopped"
     assert list(folder.sub("run").iterdir()) == []
+
+
+async def test_a_stack_that_is_stopped_while_it_starts_never_opens_its_door(folder: DataFolder) -> None:
+    log = Log()
+    never = replace(describe(folder, "never"), ready=lambda: False)
+    supervisor = Supervisor(folder, [[never], [describe(folder, "door")]], server="", listen=log)
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: supervisor.state.children["never"].pid != 0)
+    supervisor.stop()
+    async with within():
+        assert await running == 0
+    assert "door starting" not in log.lines
+    assert log.lines[-1] == "stopped"
 
 
 async def test_a_child_that_dies_is_restarted_and_said_so(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
