@@ -122,7 +122,7 @@ def _seen(stack: RunningStack, tmp_path: Path) -> None:
         assert drawn.height > 192
     table = stack.command("train", "preview", NAME)
     assert table.exit_code == 0
-    assert "1 lose more than a tenth to the form of their bucket: clock-1.png." in table.stderr
+    assert "1 with more than a tenth lost to the form of their bucket: clock-1.png." in table.stderr
 
 
 def _audited(stack: RunningStack, tmp_path: Path) -> None:
