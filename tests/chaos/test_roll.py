@@ -104,6 +104,10 @@ async def _trains(client: AsyncClient) -> bool:
     return bool((await client.stubs.trainer.ListTrainingJobs(request)).training_jobs)
 
 
+LOOKS_AGAIN_S = 1.5
+"""More than the callers wait at most before they connect once more, a second and a fifth of it."""
+
+
 async def _kill(fleet: Fleet, draw: random.Random) -> dict[str, tuple[float, float]]:
     """kill -9 of one replica after the other, started again each time; between which moments of the loop's clock each
     died."""
@@ -113,7 +117,8 @@ async def _kill(fleet: Fleet, draw: random.Random) -> dict[str, tuple[float, flo
     draw.shuffle(chosen)
     times, clock = {}, asyncio.get_running_loop().time
     for name in chosen:
-        await lasting(draw.uniform(0.2, 0.6))
+        # Who has lost one gateway looks for it again after a while, and until then has the other alone.
+        await lasting(draw.uniform(0.2, 0.6) + (LOOKS_AGAIN_S if name.startswith("gateway") else 0.0))
         began = clock()
         await fleet.units[name].kill()
         times[name] = began, clock()
