@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.supervisor.folder import PRIVATE_UMASK, ChildState, open_private
 from gateway.supervisor.servers import ServerSpec
+from services.chassis.signals import Interrupted, unless
 
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.5
@@ -43,7 +44,8 @@ class Child:
     async def run(self, after: Sequence[asyncio.Event] = ()) -> None:
         """Runs until `stop`, or until it has died too often before it was ever ready (state `failed`). after: it starts
         once all of these are set."""
-        await self._awaited(after)
+        with suppress(Interrupted):
+            await unless(self._stopping, _all_set(after))
         pause, deaths = FIRST_PAUSE_S, 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -63,16 +65,6 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._set("stopped", "")
-
-    async def _awaited(self, events: Sequence[asyncio.Event]) -> None:
-        """Waits for the events, or for `stop`."""
-        waiting = asyncio.gather(*(event.wait() for event in events))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        for each in (waiting, stopping):
-            each.cancel()
-            with suppress(asyncio.CancelledError):
-                await each
 
     async def stop(self) -> None:
         """Asks the process to end, and ends it with its whole group when it does not do so in time."""
@@ -137,6 +129,11 @@ class Child:
     def _set(self, state: str, message: str) -> None:
         self.state.state, self.state.message = state, message
         self._notify(self.state)
+
+
+async def _all_set(events: Sequence[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
 
 
 def ending(code: int) -> str:
