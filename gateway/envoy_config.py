@@ -76,6 +76,8 @@ def _listener(settings: Settings) -> Config:
         chain["transport_socket"] = _downstream_tls(settings)
     return {
         "name": "public",
+        # A health that fails tells balancers alone: a caller sent away by an open door comes back by it.
+        "drain_type": "MODIFY_ONLY",
         "address": _address(settings.public_listen),
         "per_connection_buffer_limit_bytes": _CONNECTION_BUFFER,
         "filter_chains": [chain],

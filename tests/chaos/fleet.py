@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Form:
     notice_s: float = 2.0
     pretended_s: float = 5.0
     gateway_notice_s: int = 2
-    gateway_drain_s: int = 1
+    gateway_quiet_s: int = 6
     gateway_calls_s: int = 6
     replicas: int = 2
     lease_s: float = 30.0
@@ -186,18 +186,16 @@ class _Plan:
         envoy_config.write(settings, data / "envoy.json")
         ports = {"listener": self.ports["public"][number], "admin": self.ports["admin"][number]}
         spec = servers.envoy(data / "envoy.json", ports=ports, data_dir=data)
-        argv = list(spec.argv)
-        argv[argv.index("--drain-time-s") + 1] = str(self.form.gateway_drain_s)
         own = {"LISTEN": authz, "API_KEYS_FILE": str(self.folder / "keys.yaml")}
         own |= {f"{service.upper()}_TARGET": self.target(service) for service in SERVICES}
         return Gateway(
             name,
             self._process(f"authz-{number + 1}", "authz", "gateway.app", "GATEWAY", own, holder="gateway"),
-            replace(spec, argv=tuple(argv)),
+            spec,
             self.ports["admin"][number],
             self.form.gateway_notice_s,
             self.form.gateway_calls_s,
-            self.form.gateway_drain_s + 3,
+            self.form.gateway_quiet_s,
         )
 
     def _process(

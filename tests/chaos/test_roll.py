@@ -33,7 +33,7 @@ SEED = int(os.environ.get("ROLL_SEED", str(random.SystemRandom().randrange(10**6
 CALLS = int(os.environ.get("ROLL_CALLS", "0"))
 FORM, CALLERS, LANES = Form(), 1, 4
 if CALLS:
-    FORM, CALLERS, LANES = Form(5.0, 0.0, gateway_notice_s=5, gateway_drain_s=5, gateway_calls_s=20), 4, 1
+    FORM, CALLERS, LANES = Form(5.0, 0.0, gateway_notice_s=5, gateway_quiet_s=8, gateway_calls_s=20), 4, 1
 # What the short form kills.
 KILLED = ("dataset-1", "gateway-2")
 

@@ -6,9 +6,11 @@ admin() {
 }
 admin 'POST /healthcheck/fail'
 sleep "${NOTICE_S:-10}"
+# The door first, then the connections: one that is made while a door closes is reset, and who is sent away before comes back by it.
+admin 'POST /drain_listeners'
 admin 'POST /drain_listeners?graceful'
-# The door closes five seconds later, and who came last has two to hear of it: no call at this moment means nothing yet.
-# After that, a caller that keeps a connection open may still use it: what counts is that no call has come for three seconds.
+# Who keeps a connection open may still use it, and most clients give up one without a call after five seconds:
+# what counts from then on is that no call has come for three seconds.
 quiet=0 before=
 for second in $(seq "${CALLS_S:-35}"); do
   sleep 1
