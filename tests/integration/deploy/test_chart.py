@@ -352,6 +352,21 @@ def test_what_the_chart_sets_cannot_be_set_beside_it(tmp_path: Path) -> None:
     assert len(owned) > 60
 
 
+def test_a_pod_is_not_killed_before_its_calls_have_had_their_grace(tmp_path: Path) -> None:
+    given = {pod: {"env": {f"{pod.upper()}_SHUTDOWN_GRACE_S": 90.5}} for pod in (*SERVICES, "gateway")}
+    given["worker"] = {"env": {"WORKER_SHUTDOWN_GRACE_S": "90"}, "keda": {"enabled": False}}
+    longer = {}
+    for values in ({"worker": {"keda": {"enabled": False}}}, given):
+        (answer,) = tried([values], tmp_path)
+        longer[values is given] = {
+            item["metadata"]["name"]: item["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            for item in objects(answer)
+            if item["kind"] == "Deployment"
+        }
+    assert longer[False] == {**dict.fromkeys(SERVICES, 30), "gateway": 60, "worker": 120}
+    assert longer[True] == {**dict.fromkeys(SERVICES, 111), "gateway": 141, "worker": 200}
+
+
 def test_notes_warn_of_sessions_that_replicas_do_not_share(tmp_path: Path) -> None:
     fine, warned = tried([{}, {"gateway": {"sessions": {"shared": False}}}], tmp_path)
     assert "WARNING" not in fine["manifests"]["NOTES.txt"]
