@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from services.chassis.sql import Database
 from services.chassis.sql_migrations import upgrade
-from tests.fixtures.patience import until, within
+from tests.fixtures.patience import turns, until, within
 from tests.fixtures.processes import async_child
 
 # As in a container, whose first process does not get a signal that it has no handler for.
@@ -137,7 +137,8 @@ async def test_a_wait_is_given_up_and_a_migration_that_has_begun_is_ended(databa
         assert second.cancelled()
 
         first.cancel()
-        await asyncio.sleep(0)
+        await turns()
+        assert not first.done()
         (tmp_path / "migrations" / "go on").touch()
         async with within():
             await asyncio.wait((first,))

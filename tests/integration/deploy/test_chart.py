@@ -360,7 +360,7 @@ def test_what_the_chart_sets_cannot_be_set_beside_it(tmp_path: Path) -> None:
 
 
 def test_a_pod_is_not_killed_before_its_calls_have_had_their_grace(tmp_path: Path) -> None:
-    given = {pod: {"env": {f"{pod.upper()}_SHUTDOWN_GRACE_S": 90.5}} for pod in (*SERVICES, "gateway")}
+    given: Values = {pod: {"env": {f"{pod.upper()}_SHUTDOWN_GRACE_S": 90.5}} for pod in (*SERVICES, "gateway")}
     given["worker"] = {"env": {"WORKER_SHUTDOWN_GRACE_S": "90"}, "keda": {"enabled": False}}
     longer = {}
     for values in ({"worker": {"keda": {"enabled": False}}}, given):
