@@ -223,6 +223,13 @@ def _specs(
         }
         if facts.text_stays_frozen:
             given["train_text_encoder"] = {"default": False, "choices": ["false"]}
+        if facts.prediction_types:
+            # Its noise does not move with the size of pictures: by_resolution would be logit_normal by another name.
+            offers = [name for name in specs["timestep_sampling"].choices if name != "by_resolution"]
+            given["timestep_sampling"] = {"choices": offers}
+        else:
+            # A flow's loss has one weight at all noise levels.
+            given["min_snr_gamma"] = {"maximum": 0.0}
         offered = tuple(
             spec.override({**given.get(name, {}), **_changes(changes, spec)}) for name, spec in specs.items()
         )

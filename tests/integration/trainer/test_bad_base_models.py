@@ -109,6 +109,11 @@ def a_shard_gone(folder: Path) -> None:
     (folder / f"{UNET}.index.json").write_text(json.dumps(index))
 
 
+def a_shard_of_a_variant_gone(folder: Path) -> None:
+    a_shard_gone(folder)
+    (folder / f"{UNET}.index.json").rename(folder / f"{UNET}.index.fp16.json")
+
+
 def index(**entries: object) -> Change:
     return configured("model_index.json", **entries)
 
@@ -128,6 +133,7 @@ FOLDERS: dict[str, tuple[Change, str, str]] = {
     "component linked to itself": (linked("unet", "unet"), "INCOMPLETE", "has no UNet"),
     "no weights": (gone(UNET), "INCOMPLETE", "lacks its weights"),
     "shard gone": (a_shard_gone, "INCOMPLETE", "00002-of-00002"),
+    "shard of a variant gone": (a_shard_of_a_variant_gone, "INCOMPLETE", "00002-of-00002"),
     "key gone": (tensors(without_first), "INCOMPLETE", "UNet .* lacks weights, such as conv_in"),
     "no keys": (tensors(lambda found: {}), "INCOMPLETE", "UNet .* lacks weights"),
     "key of text gone": (tensors(without_first, "text_encoder"), "INCOMPLETE", "text encoder .* lacks weights"),

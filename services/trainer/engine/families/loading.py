@@ -48,6 +48,8 @@ _AUTOENCODERS = ("vae.", "first_stage_model.")
 _TEXT_ENCODERS = ("text_encoders.", "cond_stage_model.", "conditioner.")
 _PREFIX = "model.diffusion_model."
 _NOT_IN_THE_FOLDER = "-"
+_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+"""What the metadata of single checkpoints call a prediction type, in the words of schedulers."""
 _OTHER_SHAPE = re.compile(r"expected shape|size mismatch|mismatched_sizes|size of tensor")
 
 
@@ -147,7 +149,8 @@ def _from_single_file(
     options = {**options, "dtype": torch.float32}
     options.pop("use_safetensors")
     pipeline = _loaded(pipeline_class.from_single_file, facts, files, str(path), options)
-    if noise:
+    configured = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False, **pipeline.scheduler.config}
+    if any(configured[name] != value for name, value in noise.items()):
         # Other schedulers, such as PNDM, know no zero terminal SNR and would drop it.
         pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, **noise)
     return pipeline
@@ -198,15 +201,19 @@ def _denoiser_in(path: Path) -> str | dict[str, torch.Tensor]:
 
 
 def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:
-    """What a single checkpoint says of its noise by mere names of keys, in the words of a scheduler's configuration.
+    """What a single checkpoint says of its noise, in the words of a scheduler's configuration.
 
-    They are those by which ComfyUI's comfy/supported_models.py chooses how to sample.
+    Mere names of keys are those by which ComfyUI's comfy/supported_models.py chooses how to sample. Metadata says it as
+    the SAI model spec 1.0.1 has it, or as ComfyUI's comfy_extras/nodes_model_merging.py.
     """
     with safe_open(path, framework="pt") as opened:
-        names = set(opened.keys())
+        names, said = set(opened.keys()), opened.metadata() or {}
     if names & {"edm_mean", "edm_std", "edm_vpred.sigma_max"}:
         raise unsupported(facts, files, "was trained on other noise levels (EDM)")
     noise: dict[str, object] = {}
+    told = said.get("modelspec.prediction_type") or said.get("modelspec.predict_key")
+    if facts.prediction_types and told in _PREDICTIONS:
+        noise["prediction_type"] = _PREDICTIONS[told]
     if "v_pred" in names:
         noise["prediction_type"] = "v_prediction"
     if "ztsnr" in names:

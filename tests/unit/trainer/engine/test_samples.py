@@ -97,8 +97,30 @@ def test_the_share_of_regularisation_pictures_holds_over_a_few_steps(
 
 def test_a_share_that_fits_a_batch_is_the_same_in_every_pass() -> None:
     for fraction, samples in ((1.0, 8), (0.5, 4), (0.1, 30), (0.7, 10), (0.25, 4), (0.0, 3)):
-        counts = {regularization_pictures(fraction, samples, number) for number in range(5_000)}
+        counts = {regularization_pictures(fraction, before, samples) for before in range(5_000)}
         assert counts == {round(fraction * samples)}
+
+
+@pytest.mark.parametrize(
+    ("repeats", "batch_size", "accumulation", "fraction"),
+    [((5,), 5, 4, 0.05), ((5,), 5, 2, 0.1), ((1, 2, 2), 1, 4, 0.25), ((9, 1), 4, 64, 0.1), ((3,), 2, 3, 0.5)],
+)
+def test_the_share_holds_whatever_is_left_over_of_an_epoch(
+    parameters: Make, repeats: tuple[int, ...], batch_size: int, accumulation: int, fraction: float
+) -> None:
+    """Neither a last step of fewer passes nor a last pass of fewer samples takes from it or adds to it."""
+    buckets = [Bucket(16, 16, (number,), (count,)) for number, count in enumerate(repeats)]
+    chosen = parameters(
+        regularization_fraction=fraction, batch_size=batch_size, gradient_accumulation_steps=accumulation
+    )
+    passes = [forward for epoch in range(12) for step in epoch_steps(buckets, chosen, epoch) for forward in step]
+    drawn, seen = 0, 0
+    for forward in passes:
+        assert forward.before == seen
+        drawn += regularization_pictures(fraction, forward.before, len(forward.items))
+        seen += len(forward.items)
+        assert drawn == pytest.approx(fraction * seen, abs=0.5)
+    assert drawn > 0
 
 
 def picture(folder: Path, size: tuple[int, int], parameters: TrainingParameters, **options: Any) -> Any:
