@@ -75,14 +75,17 @@ def load_pipeline(
     if files.source.startswith("hub:"):
         return _loaded(_reader(pipeline_class, facts), facts, files, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES:
         raise unsafe(files, path.name)
     if path.suffix == ".safetensors":
         return _from_single_file(pipeline_class, facts, files, path, options)
-    if path.suffix == GGUF:
+    if path.suffix.lower() == GGUF:
         raise quantised(files, f"a GGUF file ({path.name}), made for drawing alone")
     if path.is_file():
-        raise unsupported(facts, files, "is neither a folder in diffusers layout nor a .safetensors file")
+        # The libraries go by the name's end, in small letters, and would read another file as a pickle.
+        raise unsupported(
+            facts, files, "is neither a folder in diffusers layout nor a file whose name ends in .safetensors"
+        )
     names = check_folder(facts, files, path)
     options = {**options, "variant": variant_of(facts, path), "local_files_only": True}
     return _loaded(_reader(pipeline_class, facts), facts, files, str(path), options, names)
