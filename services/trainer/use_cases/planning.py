@@ -177,6 +177,9 @@ class Planner:
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
         parameters = mixing_in(parameters, request.parameters, own)
+        if parameters.regularization_fraction > 0.0 and not own and model.ships_regularization is False:
+            message = "must be 0, or a dataset of regularisation pictures be given: this base model ships none"
+            raise wrong_parameters([InvalidParameter("regularization_fraction", message)])
         parameters = preserving(parameters, [each.data for each in learnt])
         described = [_described(each.data) for each in learnt]
         parameters = with_prompts_of_each(parameters, model.preview_templates, described, model.neutral_prompts)

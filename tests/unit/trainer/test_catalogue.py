@@ -84,6 +84,24 @@ def test_what_a_family_would_pass_over_is_not_offered(tmp_path: Path) -> None:
             assert getattr(resolve(model.specs, {name: value}), name) == value
 
 
+def test_regularisation_pictures_are_known_where_the_weights_lie_on_this_machine(tmp_path: Path) -> None:
+    def ships(text: str = ENTRY) -> bool | None:
+        models = load(tmp_path, text)
+        assert isinstance(models, dict)
+        found: bool | None = models["small"].ships_regularization
+        return found
+
+    assert ships() is None
+    (tmp_path / "weights").mkdir()
+    assert ships() is False
+    (tmp_path / "weights" / "regularization.safetensors").touch()
+    assert ships() is True
+    single = ENTRY.replace('"weights"', '"weights.safetensors"')
+    assert ships(single) is None
+    assert ships(single.replace("license =", 'config_source = "weights"\nlicense =')) is True
+    assert ships(ENTRY.replace('"weights"', '"hub:owner/name"')) is None
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -24,9 +24,10 @@ from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles, TrainItem
 from services.trainer.engine.latents import BucketLatents, LatentEncoder
 from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
-from services.trainer.engine.regularization import FILE_NAME, load_regularization
+from services.trainer.engine.regularization import load_regularization
 from services.trainer.recipe.buckets import Bucket
 from services.trainer.recipe.captions import sample_caption
+from services.trainer.recipe.catalogue import REGULARIZATION_FILE
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import count_steps, regularization_pictures
 from services.trainer.worker.pictures import decode_original
@@ -204,13 +205,13 @@ def test_latents_come_from_the_cache_the_second_time(family: Family, parameters:
 def test_regularisation_pictures_are_read_and_checked(base_model: BaseModelFiles, tmp_path: Path) -> None:
     files = dataclasses.replace(base_model, source=str(tmp_path))
     pictures = numpy.zeros((2, 16, 16, 3), dtype=numpy.uint8)
-    save_file({"pictures": pictures}, tmp_path / FILE_NAME, {"captions": json.dumps(["a", "b"])})
+    save_file({"pictures": pictures}, tmp_path / REGULARIZATION_FILE, {"captions": json.dumps(["a", "b"])})
     loaded = load_regularization(files)
     assert loaded.captions == ("a", "b")
     assert loaded.resized(32, 16).shape == (2, 16, 32, 3)
     single = dataclasses.replace(files, source=str(tmp_path / "one.safetensors"), config_source=str(tmp_path))
     assert load_regularization(single).digest == loaded.digest
-    save_file({"pictures": pictures}, tmp_path / FILE_NAME, {"captions": json.dumps(["a"])})
+    save_file({"pictures": pictures}, tmp_path / REGULARIZATION_FILE, {"captions": json.dumps(["a"])})
     with pytest.raises(EngineError) as caught:
         load_regularization(files)
     assert caught.value.reason == "BASE_MODEL_CORRUPT"
