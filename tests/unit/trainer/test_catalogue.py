@@ -73,7 +73,10 @@ def test_what_a_family_would_pass_over_is_not_offered(tmp_path: Path) -> None:
     assert isinstance(models, dict)
     flows = {model.family: not families()[model.family].prediction_types for model in models.values()}
     assert set(flows.values()) == {True, False}
-    given = {True: {"min_snr_gamma": 5.0}, False: {"timestep_sampling": "by_resolution"}}
+    given: dict[bool, dict[str, object]] = {
+        True: {"min_snr_gamma": 5.0},
+        False: {"timestep_sampling": "by_resolution"},
+    }
     for model in models.values():
         flow = flows[model.family]
         for name, value in given[flow].items():
