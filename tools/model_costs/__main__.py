@@ -25,8 +25,7 @@ import numpy
 from safetensors import safe_open
 
 from services.trainer.engine.quiet import quiet_libraries
-from services.trainer.engine.regularization import FILE_NAME
-from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, BaseModel, load_catalogue
+from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, REGULARIZATION_FILE, BaseModel, load_catalogue
 from services.trainer.recipe.costs import COSTS_FILE, Counted
 from services.trainer.recipe.parameters import DEFAULT_SPECS, TrainingParameters, resolve
 from tools.model_costs import counting
@@ -223,8 +222,8 @@ def _area(shape: Shape, side: int) -> float:
 def _of_catalogue(model: BaseModel) -> Any:
     folder = Path(model.config_source or model.source)
     pictures = 0
-    if (folder / FILE_NAME).is_file():
-        with safe_open(folder / FILE_NAME, framework="numpy") as opened:
+    if (folder / REGULARIZATION_FILE).is_file():
+        with safe_open(folder / REGULARIZATION_FILE, framework="numpy") as opened:
             pictures = opened.get_slice("pictures").get_shape()[0]
     return count_model(blueprint_of_folder(folder, model.family, model.resolution), pictures)
 

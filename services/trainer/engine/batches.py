@@ -6,7 +6,8 @@ Everything is derived from (seed, epoch) or (seed, step), so any step can be pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from services.trainer.engine.latents import BucketLatents
 from services.trainer.engine.noise import python_random
@@ -18,10 +19,14 @@ from services.trainer.recipe.plan import regularization_pictures
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """Samples (numbers of dataset items, an item may repeat) of one bucket that go through the model together."""
+    """Samples (numbers of dataset items, an item may repeat) of one bucket that go through the model together.
+
+    before: samples of the job's passes that come before this one.
+    """
 
     bucket: int
     items: tuple[int, ...]
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,9 @@ def epoch_steps(buckets: Sequence[Bucket], parameters: TrainingParameters, epoch
         for start in range(0, len(samples), parameters.batch_size):
             passes.append(ForwardPass(number, tuple(samples[start : start + parameters.batch_size])))
     draw.shuffle(passes)
+    sizes = [len(one.items) for one in passes]
+    before = accumulate(sizes, initial=epoch * sum(sizes))
+    passes = [replace(one, before=count) for one, count in zip(passes, before, strict=False)]
     group = parameters.gradient_accumulation_steps
     return [tuple(passes[start : start + group]) for start in range(0, len(passes), group)]
 
@@ -77,8 +85,8 @@ def draw_pass(
     texts = [sample_caption(captions[item], parameters, draw) for item in forward.items]
     weights = [1.0] * len(rows)
     if latents.regularization_rows:
-        pass_number = step * parameters.gradient_accumulation_steps + position
-        for _ in range(regularization_pictures(parameters.regularization_fraction, len(forward.items), pass_number)):
+        fraction = parameters.regularization_fraction
+        for _ in range(regularization_pictures(fraction, forward.before, len(forward.items))):
             number = draw.randrange(len(latents.regularization_rows))
             rows.append(latents.regularization_rows[number])
             # Dropped captions keep the model's unconditional prediction, on which guidance rests, in place too.

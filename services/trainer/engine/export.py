@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
 from services.trainer.engine.json_text import to_json
-from services.trainer.engine.lora import ADAPTER_NAME, adapter_state
+from services.trainer.engine.lora import adapter_state, whole_change
 from services.trainer.engine.metadata import model_hashes
 from services.trainer.engine.quantization import whole_weight
 from services.trainer.engine.safetensors_bytes import safetensors_bytes
@@ -155,7 +155,7 @@ def row_norms(layer: Any) -> tuple[Tensor, Tensor]:
     DoRA divides by the second; ComfyUI and Forge, where a scale has a number for each row, by the first
     (``weight_decompose`` of ComfyUI's comfy/weight_adapter/base.py). The quotient of the two goes into the scale.
     """
-    change = layer.get_delta_weight(ADAPTER_NAME).detach().float()
+    change = whole_change(layer)
     weight = whole_weight(layer.get_base_layer(), change.device)
     shape = (-1, *[1] * (weight.dim() - 1))
     norms = [torch.linalg.vector_norm(rows.flatten(1), dim=1).view(shape) for rows in (weight, weight + change)]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from services.trainer.engine.errors import EngineError
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.noise import seeded_globally
+from services.trainer.engine.precision import full_precision
 from services.trainer.recipe.parameters import TrainingParameters
 
 ADAPTER_NAME = "default"
@@ -100,6 +101,15 @@ def trained_weights(carriers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter
         for name, weight in module.named_parameters()
         if weight.requires_grad
     }
+
+
+def whole_change(layer: Any) -> Tensor:
+    """What an adapter adds to its layer's weight, in float32 also where predictions are computed in fewer bits."""
+    # Its own weights come last; the layer's may lie on the host.
+    device = list(layer.parameters())[-1].device
+    with full_precision(device):
+        change: Tensor = layer.get_delta_weight(ADAPTER_NAME)
+    return change.detach().float()
 
 
 def adapter_state(module: nn.Module) -> dict[str, Tensor]:

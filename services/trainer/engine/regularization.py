@@ -19,9 +19,8 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.job import BaseModelFiles, TrainJobSpec
 from services.trainer.engine.json_text import to_json
 from services.trainer.engine.pictures import Picture, open_picture, render, views_of
+from services.trainer.recipe.catalogue import REGULARIZATION_FILE
 from services.trainer.recipe.parameters import TrainingParameters
-
-FILE_NAME = "regularization.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def load_regularization(files: BaseModelFiles) -> RegularizationSet:
         EngineError: REGULARIZATION_MISSING when the base model has none, BASE_MODEL_CORRUPT when it is damaged.
     """
     folders = [Path(folder) for folder in (files.source, files.config_source) if folder]
-    path = next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
+    path = next((folder / REGULARIZATION_FILE for folder in folders if (folder / REGULARIZATION_FILE).is_file()), None)
     if path is None:
         raise EngineError(
             "REGULARIZATION_MISSING",

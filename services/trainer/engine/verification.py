@@ -25,7 +25,7 @@ from services.trainer.engine.errors import EngineError
 from services.trainer.engine.export import LORA_ENDINGS, diffusers_key, row_norms, split_key
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import ArtifactFile
-from services.trainer.engine.lora import ADAPTER_NAME, adapter_state, adapters_off
+from services.trainer.engine.lora import ADAPTER_NAME, adapter_state, adapters_off, whole_change
 from services.trainer.engine.quantization import whole_weight
 
 TENSOR_TOLERANCE = 0.005
@@ -243,7 +243,7 @@ def _weight_change(adapted: Adapted, matrices: Mapping[str, Tensor]) -> Tensor:
     with torch.no_grad():
         for ending, tensor in adapted.matrices.items():
             tensor.copy_(matrices[ending])
-        change: Tensor = adapted.layer.get_delta_weight(ADAPTER_NAME).float()
+        change = whole_change(adapted.layer)
         norms = row_norms(adapted.layer)[1] if adapted.is_dora else None
         for ending, tensor in adapted.matrices.items():
             tensor.copy_(live[ending])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,8 @@ from services.trainer.recipe.parameters import DEFAULT_SPECS, resolve
 from services.trainer.recipe.presets import preset_sets
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("base_models.toml")
+REGULARIZATION_FILE = "regularization.safetensors"
+"""Pictures of a base model's own world, in its folder or in that of its configuration."""
 LabelStyle = Literal["sentence", "tags"]
 _ID = re.compile(r"[a-z][a-z0-9.-]{0,62}")
 
@@ -44,6 +46,7 @@ class BaseModel:
         preview_templates: prompts with ``{caption}`` or ``{trigger_word}`` used when the user gives none.
         caption_tokens: tokens of a caption that reach the model, without those that begin and end it.
         costs: what its architecture costs, for estimates; None when it was not counted.
+        ships_regularization: pictures of its own world lie beside its weights; None where these are not at hand.
         specs: every training parameter with this model's default and limits.
         project, based_on: of one that a project has uploaded: whose it is, and id of the entry that it is made from.
     """
@@ -67,6 +70,7 @@ class BaseModel:
     costs: ModelCosts | None = None
     caption_tokens: int = 0
     training_adapter: str | None = None
+    ships_regularization: bool | None = None
     project: str = ""
     based_on: str = ""
 
@@ -178,6 +182,9 @@ def _base_model(identifier: str, entry: Mapping[str, Any], folder: Path) -> Base
         ),
         costs=_costs(identifier, reader.text("costs", ""), folder),
         training_adapter=str((folder / adapter).resolve()) if adapter else None,
+        ships_regularization=_ships_regularization(
+            [_absolute(source, folder) for source in (reader.text("source"), config) if source]
+        ),
     )
     reader.refuse_the_rest()
     return model
@@ -223,6 +230,13 @@ def _specs(
         }
         if facts.text_stays_frozen:
             given["train_text_encoder"] = {"default": False, "choices": ["false"]}
+        if facts.prediction_types:
+            # Its noise does not move with the size of pictures: by_resolution would be logit_normal by another name.
+            offers = [name for name in specs["timestep_sampling"].choices if name != "by_resolution"]
+            given["timestep_sampling"] = {"choices": offers}
+        else:
+            # A flow's loss has one weight at all noise levels.
+            given["min_snr_gamma"] = {"maximum": 0.0}
         offered = tuple(
             spec.override({**given.get(name, {}), **_changes(changes, spec)}) for name, spec in specs.items()
         )
@@ -256,6 +270,12 @@ def _changes(changes: Mapping[str, Any], spec: ParameterSpec) -> Mapping[str, An
     """A bare value in the file is short for ``{ default = value }``."""
     change = changes.get(spec.name, {})
     return change if isinstance(change, Mapping) else {"default": change}
+
+
+def _ships_regularization(sources: Sequence[str]) -> bool | None:
+    """Whether one of the places has the file; None where none of them can be looked into."""
+    folders = [Path(source) for source in sources if not source.startswith("hub:") and Path(source).is_dir()]
+    return any((folder / REGULARIZATION_FILE).is_file() for folder in folders) if folders else None
 
 
 def _absolute(source: str, folder: Path) -> str:

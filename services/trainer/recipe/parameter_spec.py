@@ -104,6 +104,8 @@ class ParameterSpec:
     def _check_range(self, number: float) -> None:
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
+        if low == high != number:
+            raise InvalidParameter(self.name, f"must be {_said(low)} for this base model, got {_said(number)}")
         if not math.isfinite(number) or not low <= number <= high:
             raise InvalidParameter(self.name, f"must be between {_said(low)} and {_said(high)}, got {_said(number)}")
 

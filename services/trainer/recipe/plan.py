@@ -17,6 +17,7 @@ from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.sharing import held_out_pictures, samples_of_each
 
 _HALF = Fraction(1, 2)
+_STEPS_A_CYCLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +115,36 @@ def plan_job(
     return JobPlan(buckets, steps, held_out_pictures(pictures, parameters), own_regularization)
 
 
+def check_cycles(steps: StepPlan, parameters: TrainingParameters) -> None:
+    """Refuses restarts that come before the learning rate has fallen: it would be a constant one, or any other.
+
+    Raises:
+        InvalidParameter: lr_num_cycles.
+    """
+    total = steps.total_steps
+    falling = total - min(parameters.lr_warmup_steps, total // 2)
+    if parameters.lr_scheduler == "cosine_with_restarts" and falling < _STEPS_A_CYCLE * parameters.lr_num_cycles:
+        most = max(1, falling // _STEPS_A_CYCLE)
+        message = (
+            f"must be at most {most}, got {parameters.lr_num_cycles}: the learning rate falls over {falling} steps"
+        )
+        raise InvalidParameter("lr_num_cycles", f"{message}, and a cycle takes at least {_STEPS_A_CYCLE}")
+
+
 def regularization_share(fraction: float, samples: int) -> Fraction:
     """Regularisation pictures that a forward pass of so many samples gets on average."""
     return Fraction(fraction).limit_denominator(10_000) * samples
 
 
-def regularization_pictures(fraction: float, samples: int, number: int) -> int:
-    """How many forward pass ``number`` of the job (from 0) gets, so that the share holds over a few passes.
+def regularization_pictures(fraction: float, before: int, samples: int) -> int:
+    """How many a forward pass of so many samples gets, so that the share holds over any few passes of any sizes.
 
-    Passes of one size together have their share, rounded, after each of them; any pass is known without the others.
+    Args:
+        before: samples of all passes of the job before this one. All passes together have their share, rounded, after
+            each of them; any pass is known without the others.
     """
-    share = regularization_share(fraction, samples)
-    return math.floor((number + 1) * share + _HALF) - math.floor(number * share + _HALF)
+    share = regularization_share(fraction, 1)
+    return math.floor((before + samples) * share + _HALF) - math.floor(before * share + _HALF)
 
 
 def count_steps(bucket_sizes: Sequence[int], batch_size: int, accumulation: int, epochs: int) -> StepPlan:

@@ -163,7 +163,7 @@ def _component(folder: Path) -> Iterator[Finding]:
         yield Finding(f"{folder.name} has no .safetensors weights", remedy)
     for file in files:
         yield from _weights(file)
-    for index in folder.glob("*.safetensors.index.json"):
+    for index in folder.glob("*.safetensors.index*.json"):
         shards = set(((_json(index) or {}).get("weight_map") or {}).values())
         for missing in sorted(shard for shard in shards if not (folder / shard).is_file()):
             yield Finding(f"{folder.name} lacks {missing}", "Finish the download.")

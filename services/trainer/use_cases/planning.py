@@ -13,7 +13,7 @@ from services.trainer.ports import Datasets
 from services.trainer.recipe.catalogue import BaseModel
 from services.trainer.recipe.parameter_spec import InvalidParameter, InvalidParameters
 from services.trainer.recipe.parameters import TrainingParameters, resolve
-from services.trainer.recipe.plan import JobPlan, StepPlan, plan_job
+from services.trainer.recipe.plan import JobPlan, StepPlan, check_cycles, plan_job
 from services.trainer.recipe.prompts import Described, with_prompts_of_each
 from services.trainer.use_cases.base_models import BaseModels
 from services.trainer.use_cases.continuing import EarlierLoras, FoundLora
@@ -177,6 +177,9 @@ class Planner:
         _check_trigger_word(request, data)
         parameters = resolved(model, {**request.parameters, "trigger_word": data.trigger_word})
         parameters = mixing_in(parameters, request.parameters, own)
+        if parameters.regularization_fraction > 0.0 and not own and model.ships_regularization is False:
+            message = "must be 0, or a dataset of regularisation pictures be given: this base model ships none"
+            raise wrong_parameters([InvalidParameter("regularization_fraction", message)])
         parameters = preserving(parameters, [each.data for each in learnt])
         described = [_described(each.data) for each in learnt]
         parameters = with_prompts_of_each(parameters, model.preview_templates, described, model.neutral_prompts)
@@ -317,6 +320,8 @@ def plan_of(model: BaseModel, parameters: TrainingParameters, data: TrainingSet,
     """Buckets and exact steps of the job, from the function that the train loop plans with. own: see `mixing_in`."""
     sizes = [image.size for image in data.images]
     try:
-        return plan_job(sizes, parameters, model.pixel_multiple, own_regularization=own)
+        plan = plan_job(sizes, parameters, model.pixel_multiple, own_regularization=own)
+        check_cycles(plan.steps, parameters)
     except InvalidParameter as error:
         raise wrong_parameters([error]) from error
+    return plan

@@ -109,6 +109,20 @@ def a_shard_gone(folder: Path) -> None:
     (folder / f"{UNET}.index.json").write_text(json.dumps(index))
 
 
+def a_shard_of_a_variant_gone(folder: Path) -> None:
+    a_shard_gone(folder)
+    (folder / f"{UNET}.index.json").rename(folder / f"{UNET}.index.fp16.json")
+
+
+def renamed(name: str, component: str = "unet") -> Change:
+    return lambda folder: weights(folder, component).rename(folder / component / name)
+
+
+def unequal_variants(folder: Path) -> None:
+    renamed("diffusion_pytorch_model.fp16.safetensors")(folder)
+    renamed("model.bf16.safetensors", "text_encoder")(folder)
+
+
 def index(**entries: object) -> Change:
     return configured("model_index.json", **entries)
 
@@ -128,6 +142,14 @@ FOLDERS: dict[str, tuple[Change, str, str]] = {
     "component linked to itself": (linked("unet", "unet"), "INCOMPLETE", "has no UNet"),
     "no weights": (gone(UNET), "INCOMPLETE", "lacks its weights"),
     "shard gone": (a_shard_gone, "INCOMPLETE", "00002-of-00002"),
+    "shard of a variant gone": (a_shard_of_a_variant_gone, "INCOMPLETE", "00002-of-00002"),
+    "shards without their list": (
+        renamed("diffusion_pytorch_model-00001-of-00001.safetensors"),
+        "INCOMPLETE",
+        "UNet .* lacks the list of its files",
+    ),
+    "another name": (renamed("weights.safetensors", "vae"), "INCOMPLETE", "autoencoder .* known name"),
+    "unequal variants": (unequal_variants, "CORRUPT", "UNet as fp16, its text encoder as bf16"),
     "key gone": (tensors(without_first), "INCOMPLETE", "UNet .* lacks weights, such as conv_in"),
     "no keys": (tensors(lambda found: {}), "INCOMPLETE", "UNet .* lacks weights"),
     "key of text gone": (tensors(without_first, "text_encoder"), "INCOMPLETE", "text encoder .* lacks weights"),
@@ -148,6 +170,8 @@ FOLDERS: dict[str, tuple[Change, str, str]] = {
     "no scheduler": (gone("scheduler"), "INCOMPLETE", "has no scheduler"),
     "no scheduler's settings": (gone("scheduler/scheduler_config.json"), "INCOMPLETE", "scheduler .* configuration"),
     "scheduler's numbers": (configured("scheduler/scheduler_config.json", beta_start="x"), "CORRUPT", "scheduler's"),
+    "growing signal": (configured("scheduler/scheduler_config.json", beta_start=-0.5), "CORRUPT", "scheduler's"),
+    "fewer levels": (configured("scheduler/scheduler_config.json", trained_betas=[0.1]), "CORRUPT", "scheduler's"),
     "flow": (index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), "UNSUPPORTED", "flow matching"),
     "LCM": (distilled, "UNSUPPORTED", r"distilled model \(LCM\)"),
     "LCM's scheduler": (index(scheduler=["diffusers", "LCMScheduler"]), "UNSUPPORTED", "distilled model"),
@@ -232,14 +256,34 @@ def test_a_damaged_or_foreign_single_checkpoint_is_refused(
     assert re.search(words, error.message), error.message
 
 
+FLOWS = {"shift": 0, "base_shift": None, "max_shift": "1.15", "max_image_seq_len": 256, "base_image_seq_len": 1e999}
+
+
+@pytest.mark.parametrize("key", FLOWS)
+def test_a_flow_that_no_picture_can_be_shifted_by_is_refused(flux: BaseModelFiles, tmp_path: Path, key: str) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(flux.source, folder)
+    configured("scheduler/scheduler_config.json", **{key: FLOWS[key]})(folder)
+    error = refused(dataclasses.replace(flux, source=str(folder)), tmp_path)
+    assert (error.reason, "scheduler's" in error.message) == ("BASE_MODEL_CORRUPT", True)
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory: pytest.TempPathFactory) -> BaseModelFiles:
+    return write_flux(tmp_path_factory.mktemp("flow") / "flux")
+
+
 def test_other_files_and_families_are_refused_as_what_they_are(base_model: BaseModelFiles, tmp_path: Path) -> None:
     path, config = write_single_file(Path(base_model.source), tmp_path / "single")
     xl, flux = write_sdxl(tmp_path / "xl"), write_flux(tmp_path / "flux")
     one = dataclasses.replace(base_model, source=str(path), config_source=str(config))
-    renamed = shutil.copy(path, tmp_path / "checkpoint.gguf"), shutil.copy(path, tmp_path / "checkpoint")
+    names = ("checkpoint.gguf", "checkpoint", "CHECKPOINT.SAFETENSORS", "CHECKPOINT.CKPT")
+    copies = [shutil.copy(path, tmp_path / name) for name in names]
     for files, reason, words in (
-        (dataclasses.replace(one, source=str(renamed[0])), "UNSUPPORTED", "GGUF"),
-        (dataclasses.replace(one, source=str(renamed[1])), "UNSUPPORTED", "neither a folder"),
+        (dataclasses.replace(one, source=str(copies[0])), "UNSUPPORTED", "GGUF"),
+        (dataclasses.replace(one, source=str(copies[1])), "UNSUPPORTED", "neither a folder"),
+        (dataclasses.replace(one, source=str(copies[2])), "UNSUPPORTED", "whose name ends in .safetensors"),
+        (dataclasses.replace(one, source=str(copies[3])), "UNSAFE", "CHECKPOINT.CKPT"),
         (dataclasses.replace(one, config_source=str(tmp_path / "nowhere")), "INCOMPLETE", "configuration"),
         (dataclasses.replace(xl, source=str(path), config_source=xl.source), "UNSUPPORTED", "text of width 16"),
         (dataclasses.replace(flux, source=str(path), config_source=flux.source), "INCOMPLETE", "has no transformer"),

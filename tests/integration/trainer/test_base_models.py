@@ -116,6 +116,26 @@ def with_keys(path: Path, *names: str) -> None:
     save_file({**load_file(path), **{name: torch.tensor([]) for name in names}}, path)
 
 
+@pytest.mark.parametrize(
+    ("configured", "metadata", "told"),
+    [
+        ("epsilon", {"modelspec.prediction_type": "v"}, "v_prediction"),
+        ("epsilon", {"modelspec.predict_key": "v"}, "v_prediction"),
+        ("v_prediction", {"modelspec.prediction_type": "epsilon"}, "epsilon"),
+        ("v_prediction", {"modelspec.prediction_type": "", "modelspec.title": "v"}, "v_prediction"),
+    ],
+)
+def test_a_single_checkpoint_that_says_in_its_metadata_how_it_predicts_is_obeyed(
+    tmp_path: Path, configured: str, metadata: dict[str, str], told: str
+) -> None:
+    files = write_stable_diffusion(tmp_path / "base", configured)
+    path, config = write_single_file(tmp_path / "base", tmp_path / "single")
+    save_file(load_file(path), path, metadata={"format": "pt", **metadata})
+    family = loaded(dataclasses.replace(files, source=str(path), config_source=str(config)))
+    assert family.schedule.prediction_type == told
+    assert family.pipeline().scheduler.config.prediction_type == told
+
+
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, PNDMScheduler, EulerDiscreteScheduler])
 def test_a_single_checkpoint_that_says_how_it_predicts_is_obeyed(tmp_path: Path, scheduler: Any) -> None:
     wanted = write_stable_diffusion(tmp_path / "wanted", "v_prediction")

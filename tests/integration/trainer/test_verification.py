@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from services.trainer.engine.errors import EngineError
-from services.trainer.engine.export import write_artifacts
+from services.trainer.engine.export import row_norms, write_artifacts
 from services.trainer.engine.families import load_family
 from services.trainer.engine.families.base import Family
 from services.trainer.engine.fused_lora import fuse_lora
@@ -220,6 +220,18 @@ def refused(trained: Trained, files: dict[str, ArtifactFile]) -> list[str]:
         return True
 
     return [name for name, file in files.items() if not accepted(file)]
+
+
+@pytest.mark.parametrize("adapter", ["dora", "lokr"])
+def test_a_layers_change_has_all_its_bits_where_predictions_have_fewer(train: Train, adapter: str) -> None:
+    """A DoRA's norms in fewer bits would be those of another LoRA, and the file of this one refused."""
+    trained = train(0.2, adapter=adapter, mixed_precision="bf16")
+    layers = [adapted.layer for adapted in adapted_layers(trained.carriers)]
+    whole = [row_norms(layer) for layer in layers]
+    with autocast(trained.family.device, "bf16"):
+        for layer, norms in zip(layers, whole, strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(row_norms(layer), norms, strict=True))
+    trained.check()
 
 
 def test_a_dora_file_whose_scales_are_divided_by_another_norm_is_refused(train: Train, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from services.trainer.recipe.catalogue import DEFAULT_CATALOGUE, InvalidCatalogue, load_catalogue
 from services.trainer.recipe.families import families
+from services.trainer.recipe.parameter_spec import InvalidParameters
 from services.trainer.recipe.parameters import resolve
 
 ENTRY = """
@@ -63,6 +64,45 @@ def test_paths_are_relative_to_the_catalogue_and_bare_values_are_defaults(tmp_pa
     assert isinstance(models, dict)
     assert models["small"].source == str(tmp_path / "weights")
     assert resolve(models["small"].specs, {}).rank == 4
+
+
+def test_what_a_family_would_pass_over_is_not_offered(tmp_path: Path) -> None:
+    """A flow's loss knows no signal-to-noise ratio; other noise does not move with the size of pictures."""
+    text = DEFAULT_CATALOGUE.with_name("base_models.example.toml").read_text(encoding="utf-8")
+    models = load(tmp_path, text.replace("enabled = false", "enabled = true"))
+    assert isinstance(models, dict)
+    flows = {model.family: not families()[model.family].prediction_types for model in models.values()}
+    assert set(flows.values()) == {True, False}
+    given: dict[bool, dict[str, object]] = {
+        True: {"min_snr_gamma": 5.0},
+        False: {"timestep_sampling": "by_resolution"},
+    }
+    for model in models.values():
+        flow = flows[model.family]
+        for name, value in given[flow].items():
+            with pytest.raises(InvalidParameters, match=name) as caught:
+                resolve(model.specs, {name: value})
+            assert flow is caught.value.faults[0].message.startswith("must be 0 for this base model")
+        for name, value in given[not flow].items():
+            assert getattr(resolve(model.specs, {name: value}), name) == value
+
+
+def test_regularisation_pictures_are_known_where_the_weights_lie_on_this_machine(tmp_path: Path) -> None:
+    def ships(text: str = ENTRY) -> bool | None:
+        models = load(tmp_path, text)
+        assert isinstance(models, dict)
+        found: bool | None = models["small"].ships_regularization
+        return found
+
+    assert ships() is None
+    (tmp_path / "weights").mkdir()
+    assert ships() is False
+    (tmp_path / "weights" / "regularization.safetensors").touch()
+    assert ships() is True
+    single = ENTRY.replace('"weights"', '"weights.safetensors"')
+    assert ships(single) is None
+    assert ships(single.replace("license =", 'config_source = "weights"\nlicense =')) is True
+    assert ships(ENTRY.replace('"weights"', '"hub:owner/name"')) is None
 
 
 @pytest.mark.parametrize(

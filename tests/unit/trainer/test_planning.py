@@ -100,6 +100,46 @@ async def test_bad_parameters_are_refused_before_the_dataset_service_is_asked() 
     assert datasets.calls == []
 
 
+@pytest.mark.parametrize(("ships", "accepted"), [(True, True), (None, True), (False, False)])
+async def test_regularisation_pictures_that_a_base_model_does_not_ship_are_refused(
+    ships: bool | None, accepted: bool
+) -> None:
+    datasets = _Datasets(_set(3))
+    model = replace(MODEL, ships_regularization=ships)
+    planner = Planner(BaseModels({model.id: model}), datasets, min_images=3)
+    without = await planner.plan(replace(REQUEST, parameters={"regularization_fraction": 0.0}), store=False)
+    assert without.parameters.regularization_fraction == 0.0
+    request = replace(REQUEST, parameters={"regularization_fraction": 0.5})
+    if accepted:
+        assert (await planner.plan(request, store=False)).parameters.regularization_fraction == 0.5
+        return
+    with pytest.raises(InvalidArgument, match="ships none") as caught:
+        await planner.plan(request, store=True)
+    assert [violation.field for violation in caught.value.violations] == [
+        "training_job.parameters.regularization_fraction"
+    ]
+    assert not [call for call in datasets.calls if call.startswith("pin")]
+
+
+@pytest.mark.parametrize(("cycles", "accepted"), [(6, True), (7, False), (100, False)])
+async def test_more_restarts_than_the_learning_rate_can_fall_are_refused(cycles: int, accepted: bool) -> None:
+    planner, datasets = _planner(_set(3))
+    given = {
+        "lr_scheduler": "cosine_with_restarts",
+        "lr_num_cycles": cycles,
+        "num_epochs": 4,
+        "num_repeats": 8,
+        "lr_warmup_steps": 0,
+    }
+    if accepted:
+        assert (await planner.plan(replace(REQUEST, parameters=given), store=True)).steps.total_steps == 12
+        return
+    with pytest.raises(InvalidArgument, match="at most 6, got") as caught:
+        await planner.plan(replace(REQUEST, parameters=given), store=True)
+    assert [violation.field for violation in caught.value.violations] == ["training_job.parameters.lr_num_cycles"]
+    assert not [call for call in datasets.calls if call.startswith("pin")], "a refused job freezes nothing"
+
+
 async def test_only_a_job_that_is_stored_freezes_the_dataset() -> None:
     planner, datasets = _planner(_set(5))
     await planner.plan(REQUEST, store=False)

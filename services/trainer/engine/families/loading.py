@@ -48,6 +48,8 @@ _AUTOENCODERS = ("vae.", "first_stage_model.")
 _TEXT_ENCODERS = ("text_encoders.", "cond_stage_model.", "conditioner.")
 _PREFIX = "model.diffusion_model."
 _NOT_IN_THE_FOLDER = "-"
+_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+"""What the metadata of single checkpoints call a prediction type, in the words of schedulers."""
 _OTHER_SHAPE = re.compile(r"expected shape|size mismatch|mismatched_sizes|size of tensor")
 
 
@@ -73,14 +75,17 @@ def load_pipeline(
     if files.source.startswith("hub:"):
         return _loaded(_reader(pipeline_class, facts), facts, files, files.source.removeprefix("hub:"), options)
     path = Path(files.source)
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES:
         raise unsafe(files, path.name)
     if path.suffix == ".safetensors":
         return _from_single_file(pipeline_class, facts, files, path, options)
-    if path.suffix == GGUF:
+    if path.suffix.lower() == GGUF:
         raise quantised(files, f"a GGUF file ({path.name}), made for drawing alone")
     if path.is_file():
-        raise unsupported(facts, files, "is neither a folder in diffusers layout nor a .safetensors file")
+        # The libraries go by the name's end, in small letters, and would read another file as a pickle.
+        raise unsupported(
+            facts, files, "is neither a folder in diffusers layout nor a file whose name ends in .safetensors"
+        )
     names = check_folder(facts, files, path)
     options = {**options, "variant": variant_of(facts, path), "local_files_only": True}
     return _loaded(_reader(pipeline_class, facts), facts, files, str(path), options, names)
@@ -147,7 +152,8 @@ def _from_single_file(
     options = {**options, "dtype": torch.float32}
     options.pop("use_safetensors")
     pipeline = _loaded(pipeline_class.from_single_file, facts, files, str(path), options)
-    if noise:
+    configured = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False, **pipeline.scheduler.config}
+    if any(configured[name] != value for name, value in noise.items()):
         # Other schedulers, such as PNDM, know no zero terminal SNR and would drop it.
         pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, **noise)
     return pipeline
@@ -198,15 +204,19 @@ def _denoiser_in(path: Path) -> str | dict[str, torch.Tensor]:
 
 
 def _noise_of(facts: FamilyFacts, files: BaseModelFiles, path: Path) -> dict[str, object]:
-    """What a single checkpoint says of its noise by mere names of keys, in the words of a scheduler's configuration.
+    """What a single checkpoint says of its noise, in the words of a scheduler's configuration.
 
-    They are those by which ComfyUI's comfy/supported_models.py chooses how to sample.
+    Mere names of keys are those by which ComfyUI's comfy/supported_models.py chooses how to sample. Metadata says it as
+    the SAI model spec 1.0.1 has it, or as ComfyUI's comfy_extras/nodes_model_merging.py.
     """
     with safe_open(path, framework="pt") as opened:
-        names = set(opened.keys())
+        names, said = set(opened.keys()), opened.metadata() or {}
     if names & {"edm_mean", "edm_std", "edm_vpred.sigma_max"}:
         raise unsupported(facts, files, "was trained on other noise levels (EDM)")
     noise: dict[str, object] = {}
+    told = said.get("modelspec.prediction_type") or said.get("modelspec.predict_key")
+    if facts.prediction_types and told in _PREDICTIONS:
+        noise["prediction_type"] = _PREDICTIONS[told]
     if "v_pred" in names:
         noise["prediction_type"] = "v_prediction"
     if "ztsnr" in names:

@@ -50,7 +50,7 @@ def check_shards(folder: Path, files: BaseModelFiles) -> None:
     Raises:
         EngineError: BASE_MODEL_INCOMPLETE or BASE_MODEL_CORRUPT.
     """
-    for index in sorted(folder.glob("*.safetensors.index.json")):
+    for index in sorted(folder.glob("*.safetensors.index*.json")):
         try:
             wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

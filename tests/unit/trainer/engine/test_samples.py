@@ -24,9 +24,10 @@ from services.trainer.engine.families.base import Family
 from services.trainer.engine.job import BaseModelFiles, TrainItem
 from services.trainer.engine.latents import BucketLatents, LatentEncoder
 from services.trainer.engine.pictures import View, moved, open_picture, region_in_view, render, views_of
-from services.trainer.engine.regularization import FILE_NAME, load_regularization
+from services.trainer.engine.regularization import load_regularization
 from services.trainer.recipe.buckets import Bucket
 from services.trainer.recipe.captions import sample_caption
+from services.trainer.recipe.catalogue import REGULARIZATION_FILE
 from services.trainer.recipe.parameters import TrainingParameters
 from services.trainer.recipe.plan import count_steps, regularization_pictures
 from services.trainer.worker.pictures import decode_original
@@ -97,8 +98,30 @@ def test_the_share_of_regularisation_pictures_holds_over_a_few_steps(
 
 def test_a_share_that_fits_a_batch_is_the_same_in_every_pass() -> None:
     for fraction, samples in ((1.0, 8), (0.5, 4), (0.1, 30), (0.7, 10), (0.25, 4), (0.0, 3)):
-        counts = {regularization_pictures(fraction, samples, number) for number in range(5_000)}
+        counts = {regularization_pictures(fraction, before, samples) for before in range(5_000)}
         assert counts == {round(fraction * samples)}
+
+
+@pytest.mark.parametrize(
+    ("repeats", "batch_size", "accumulation", "fraction"),
+    [((5,), 5, 4, 0.05), ((5,), 5, 2, 0.1), ((1, 2, 2), 1, 4, 0.25), ((9, 1), 4, 64, 0.1), ((3,), 2, 3, 0.5)],
+)
+def test_the_share_holds_whatever_is_left_over_of_an_epoch(
+    parameters: Make, repeats: tuple[int, ...], batch_size: int, accumulation: int, fraction: float
+) -> None:
+    """Neither a last step of fewer passes nor a last pass of fewer samples takes from it or adds to it."""
+    buckets = [Bucket(16, 16, (number,), (count,)) for number, count in enumerate(repeats)]
+    chosen = parameters(
+        regularization_fraction=fraction, batch_size=batch_size, gradient_accumulation_steps=accumulation
+    )
+    passes = [forward for epoch in range(12) for step in epoch_steps(buckets, chosen, epoch) for forward in step]
+    drawn, seen = 0, 0
+    for forward in passes:
+        assert forward.before == seen
+        drawn += regularization_pictures(fraction, forward.before, len(forward.items))
+        seen += len(forward.items)
+        assert drawn == pytest.approx(fraction * seen, abs=0.5)
+    assert drawn > 0
 
 
 def picture(folder: Path, size: tuple[int, int], parameters: TrainingParameters, **options: Any) -> Any:
@@ -182,13 +205,13 @@ def test_latents_come_from_the_cache_the_second_time(family: Family, parameters:
 def test_regularisation_pictures_are_read_and_checked(base_model: BaseModelFiles, tmp_path: Path) -> None:
     files = dataclasses.replace(base_model, source=str(tmp_path))
     pictures = numpy.zeros((2, 16, 16, 3), dtype=numpy.uint8)
-    save_file({"pictures": pictures}, tmp_path / FILE_NAME, {"captions": json.dumps(["a", "b"])})
+    save_file({"pictures": pictures}, tmp_path / REGULARIZATION_FILE, {"captions": json.dumps(["a", "b"])})
     loaded = load_regularization(files)
     assert loaded.captions == ("a", "b")
     assert loaded.resized(32, 16).shape == (2, 16, 32, 3)
     single = dataclasses.replace(files, source=str(tmp_path / "one.safetensors"), config_source=str(tmp_path))
     assert load_regularization(single).digest == loaded.digest
-    save_file({"pictures": pictures}, tmp_path / FILE_NAME, {"captions": json.dumps(["a"])})
+    save_file({"pictures": pictures}, tmp_path / REGULARIZATION_FILE, {"captions": json.dumps(["a"])})
     with pytest.raises(EngineError) as caught:
         load_regularization(files)
     assert caught.value.reason == "BASE_MODEL_CORRUPT"
