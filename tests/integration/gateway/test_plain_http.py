@@ -57,6 +57,14 @@ async def test_if_match_that_nobody_can_check_is_refused(gateway: Gateway, verb:
     assert gateway.servicer.metadata == []
 
 
+async def test_if_match_and_an_etag_in_the_query_must_be_one(gateway: Gateway) -> None:
+    async with http(gateway, **{"if-match": '"5ab8"'}) as client:
+        other = await client.delete(f"/v1/{NAME}?etag=0000")
+        assert (other.status_code, reason(other), gateway.servicer.metadata) == (400, "QUERY_DIFFERS", [])
+        assert (await client.delete(f"/v1/{NAME}?etag=5ab8")).status_code == 200
+    assert gateway.servicer.requests[-1].etag == "5ab8"
+
+
 @pytest.mark.parametrize("path", [DATASETS, f"/v1/{NAME}/images:upload?fileName=a.jpg"])
 async def test_a_packed_body_is_refused_with_what_to_do(gateway: Gateway, path: str) -> None:
     async with http(gateway, **{"content-encoding": "gzip"}) as client:
