@@ -43,8 +43,8 @@ def shape(template: str) -> str:
 
 
 def query_fields(message: Descriptor) -> dict[str, tuple[str, str, bool]]:
-    """By its plain name, with dots, each field that a query can set: its name in JSON, its kind or "", and whether it may
-    be given several times."""
+    """By its plain name, with dots, each field that a query can set: its name in JSON, its kind or "", and whether it
+    is a list, which may be given several times."""
     return {plain(name): (name, kind, many) for name, kind, many in _fields(message, "", _DEPTH)}
 
 
