@@ -8,6 +8,7 @@ python -m tools.settings_table --write    puts them into docs/deploy.md between 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 import types
@@ -135,7 +136,8 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def with_names(schema: str) -> str:
-    """The chart's schema with the names of all variables; which of them the chart sets itself it says beside them."""
+    """The chart's schema with the names of all variables and what their values may be; which of them the chart sets
+    itself it says beside them."""
     for process in PROCESSES:
         prefix = str(process.settings.model_config.get("env_prefix", ""))
         names = "|".join(sorted(name.removeprefix(prefix) for name in variables(process.settings)))
@@ -143,7 +145,36 @@ def with_names(schema: str) -> str:
         schema, found = re.subn(rf'"pattern": "\^{prefix}[^"]*\$",', f'"pattern": "^{prefix}({names})$",', schema)
         if found != 1:
             raise ValueError(f"the schema has {found} patterns of {prefix}")
+        rules = {name: rule for name, field in sorted(variables(process.settings).items()) if (rule := _rule(field))}
+        at = rf'^( *)(?:"properties": {{"{prefix}.*}},\n *)?(?="propertyNames": {{\s*"pattern": "\^{prefix})'
+        indent = " " * 10
+        line = f'{indent}"properties": {json.dumps(rules)},\n{indent}'.replace("\\", "\\\\")
+        schema = re.sub(at, line, schema, flags=re.MULTILINE)
     return schema
+
+
+def _rule(field: FieldInfo) -> dict[str, Any] | None:
+    """What the schema can say of a value. A number or a switch in quotes is right as well: its variable is a text."""
+    if typing.get_origin(field.annotation) is Literal:
+        return {"enum": list(typing.get_args(field.annotation))}
+    if field.annotation is bool:
+        words = ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n", "1", "0")
+        written = dict.fromkeys(form for word in words for form in (word, word.capitalize(), word.upper()))
+        return {"enum": [True, False, *written]}
+    if field.annotation not in (int, float):
+        return None
+    kind = "integer" if field.annotation is int else "number"
+    bounds: dict[str, Any] = {"type": [kind, "string"], "pattern": r"^\s*[-+]?[0-9][0-9_.eE+-]*\s*$"}
+    for rule in field.metadata:
+        for mark, word in (
+            ("ge", "minimum"),
+            ("gt", "exclusiveMinimum"),
+            ("le", "maximum"),
+            ("lt", "exclusiveMaximum"),
+        ):
+            if hasattr(rule, mark):
+                bounds[word] = getattr(rule, mark)
+    return bounds
 
 
 def main(arguments: list[str]) -> int:

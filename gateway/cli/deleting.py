@@ -33,7 +33,7 @@ def delete_job(
 def delete_epoch(ctx: typer.Context, job: NamedJob, epoch: Number) -> None:
     """Delete one epoch with its files; the newest and the recommended one stay."""
     session: Session = ctx.obj
-    name = f"{lookup.job(session, job)}/epochs/{epoch}"
+    name = lookup.epoch(session, lookup.job(session, job), str(epoch))
     session.trainer.DeleteEpoch(training_api.DeleteEpochRequest(name=name))
     _tell(session, name)
 

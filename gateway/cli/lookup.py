@@ -24,6 +24,10 @@ LAST = "last"
 _RECOMMENDED = ("recommended", "best")
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _EPOCH = re.compile(r"[0-9]+|recommended|best|last")
+# `job-1/2`, `job-1/epochs/2` and the full name.
+_JOINED = re.compile(r"((?:projects/[^/]+/trainingJobs/)?[^/]+)/(?:epochs/)?([0-9]+|recommended|best|last)")
+# Python reads no number of thousands of digits, and no job has so many epochs.
+_MOST_DIGITS = 18
 _MISSING = re.compile(
     r"(?:projects/[a-z0-9-]+/(datasets|trainingJobs|models|webhooks|tagJobs|previewRequests)|(baseModels))"
     r"/([A-Za-z0-9.-]+)"
@@ -75,16 +79,21 @@ def last_two_jobs(session: Session) -> list[str]:
 def epoch(session: Session, job_name: str, word: str) -> str:
     """The name of an epoch: a number, `recommended` (or `best`, or nothing), or `last`.
 
-    Raises FailedPrecondition (NO_EPOCH, NO_RECOMMENDATION), InvalidArgument for another word.
+    Raises FailedPrecondition (NO_EPOCH, NO_RECOMMENDATION, EPOCH_NOT_FINISHED), NotFound (EPOCH_NOT_FOUND) for a number
+    that the job has not, InvalidArgument for another word.
     """
-    if word.isdecimal():
-        return f"{job_name}/epochs/{int(word)}"
-    if word not in ("", LAST, *_RECOMMENDED):
+    number = int(word) if word.isdecimal() and len(word) <= _MOST_DIGITS else None
+    if number is None and word not in ("", LAST, *_RECOMMENDED):
         raise InvalidArgument(
             f"'{word}' is not an epoch", field="epoch", remedy="Give its number, or recommended, best or last."
         )
     request = training_api.ListEpochsRequest(parent=job_name)
     found = list(pages(session.trainer.ListEpochs, request, "epochs", 0))
+    if number is not None:
+        name = f"{job_name}/epochs/{number}"
+        if all(each.name != name for each in found):
+            raise _no_epoch(session, job_name, number, [int(output.short(each.name)) for each in found])
+        return name
     if not found:
         raise FailedPrecondition(
             f"{output.short(job_name)} has no finished epoch yet", field="epoch", reason="NO_EPOCH",
@@ -99,8 +108,26 @@ def epoch(session: Session, job_name: str, word: str) -> str:
     return str(best.name)
 
 
+def _no_epoch(session: Session, job_name: str, number: int, there: Sequence[int]) -> NotFound | FailedPrecondition:
+    """there: the numbers of those that are finished, in order."""
+    short = output.short(job_name)
+    about = session.trainer.GetTrainingJob(training_api.GetTrainingJobRequest(name=job_name))
+    if not about.HasField("end_time") and max(there, default=0) < number <= about.parameters.num_epochs:
+        return FailedPrecondition(
+            f"Epoch {number} of {short} is not finished", field="epoch", reason="EPOCH_NOT_FINISHED",
+            remedy=f"Follow it with `fiveshot train watch {short}`.",
+        )  # fmt: skip
+    in_a_row = len(there) > 1 and list(there) == list(range(there[0], there[-1] + 1))
+    numbers = f"{there[0]} to {there[-1]}" if in_a_row else ", ".join(map(str, there)) or "none that is finished"
+    has = f"It has {numbers}: `fiveshot epochs list {short}`."
+    return NotFound(f"{short} has no epoch {number}", field="epoch", reason="EPOCH_NOT_FOUND", remedy=has)
+
+
 def job_and_epoch(session: Session, words: Sequence[str]) -> tuple[str, str]:
-    """Names of job and epoch out of `[JOB] [EPOCH]`; one word that can be an epoch is one. Raises InvalidArgument."""
+    """Names of job and epoch out of `[JOB] [EPOCH]`; one word that can be an epoch is one, and `JOB/EPOCH` or the name
+    of an epoch are both. Raises InvalidArgument, and as `epoch` does."""
+    if words and (joined := _JOINED.fullmatch(words[0])):
+        words = (joined[1], joined[2], *words[1:])
     if len(words) > 2:
         raise InvalidArgument(f"'{words[2]}' is one word too many", field="epoch", remedy="Give [JOB] [EPOCH].")
     if len(words) == 1:

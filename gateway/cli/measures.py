@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -35,21 +36,25 @@ def metrics(
 ) -> None:
     """List the measured points of a job."""
     session: Session = ctx.obj
-    name, keys = lookup.job(session, job), list(dict.fromkeys(key or ["loss"]))
     points: list[training_job_pb2.Metric] = []
-    while True:
-        request = pb.ListMetricsRequest(parent=name, keys=keys, since_step=since_step, stride=stride)
-        answer = session.trainer.ListMetrics(request)
-        points += answer.metrics
-        if follow:
-            _print_points(session, answer.metrics, keys)
-        if answer.next_since_step:
-            since_step = answer.next_since_step
-            continue
-        if not follow or session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)).state in watching.ENDED:
-            break
-        since_step = points[-1].step if points else since_step
-        time.sleep(1)
+    with output.left_running("train", lambda: job) if follow else nullcontext():
+        name, keys = lookup.job(session, job), list(dict.fromkeys(key or ["loss"]))
+        while True:
+            request = pb.ListMetricsRequest(parent=name, keys=keys, since_step=since_step, stride=stride)
+            answer = session.trainer.ListMetrics(request)
+            points += answer.metrics
+            if follow:
+                _print_points(session, answer.metrics, keys)
+            if answer.next_since_step:
+                since_step = answer.next_since_step
+                continue
+            if (
+                not follow
+                or session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name)).state in watching.ENDED
+            ):
+                break
+            since_step = points[-1].step if points else since_step
+            time.sleep(1)
     if follow:
         return
     if session.json:

@@ -61,7 +61,8 @@ def save(
         labels=labels.parsed(label),
         validate_only=dry_run,
     )
-    version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
+    with output.explained(f"Whether it was saved is not known. See: fiveshot models show {model}"):
+        version = session.registry.SaveEpoch(request, timeout=SAVE_TIMEOUT_S)
     if dry_run:
         output.print_json(version) if session.json else print(version.model_card, end="")
         return

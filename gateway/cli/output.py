@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import typer
 from fiveshot import errors
 from fiveshot.transfers import Saved
 from google.protobuf.json_format import MessageToDict
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.cli import tables
+from gateway.cli.interrupted import job_goes_on
 from services.chassis.texts import shown
 
 # What goes into a file or another program is never wrapped: a name that is broken in two finds nothing.
@@ -84,7 +86,8 @@ def describe(error: errors.FiveshotError, *, each_field: bool = True) -> str:
         parts += [f"{item.field}: {item.description}." for item in error.violations]
     if error.remedy:
         parts.append(at_the_command_line(error.remedy))
-    parts += [command] if (command := _COMMANDS_OF_REASONS.get(error.reason)) else []
+    command = _COMMANDS_OF_REASONS.get(error.reason)
+    parts += [command] if command and "`fiveshot " not in error.remedy else []
     mark = f"[{error.reason}{'; field ' + fields if fields else ''}]"
     return " ".join([*parts, mark]).replace("\n", " ")
 
@@ -166,6 +169,19 @@ def explained(text: str) -> Iterator[None]:
     except KeyboardInterrupt:
         note(text)
         raise
+
+
+@contextmanager
+def left_running(noun: str, job: Callable[[], str]) -> Iterator[None]:
+    """Says after a Ctrl-C in it that a job goes on, and how to follow and end it; the command ends then.
+
+    noun: of its commands. job: its id or name as far as it is known by then; "" is the last one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(job_goes_on(noun, short(job())))
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def saved(session: Any, write: Callable[[], Saved]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from dataclasses import asdict
 from typing import Annotated
 
 import psutil
 import typer
+from fiveshot.connection import default_data_folder
 
 from gateway.cli import output
 from gateway.cli.console import sign_in_address
@@ -30,7 +32,10 @@ def up(
     session: Session = ctx.obj
     folder = DataFolder(session.data)
     if detach:
-        state = run.detach(folder, pretend=pretend)
+        options = "" if session.data == default_data_folder() else f" --data {shlex.quote(str(session.data))}"
+        left = f"The stack goes on starting. See: fiveshot{options} status. Stop it: fiveshot{options} down."
+        with output.explained(left):
+            state = run.detach(folder, pretend=pretend)
         output.print_json(_as_json(state)) if session.json else _tell_ready(folder, state)
         return
     code = run.run(folder, listen=_Listener(folder, session.json), pretend=pretend)

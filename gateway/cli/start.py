@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+
+from gateway.cli.interrupted import left_at_work
 
 _INTERRUPTED = 130
+_INTERRUPTED_LINE = b"Interrupted.\n"
 
 
 def main() -> None:
     """Loads the command line and runs it."""
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGINT, _leave_unbegun)
     # Late, because everything is loaded by it.
     from gateway.cli.main import main as run
 
@@ -19,12 +23,19 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         # No command had begun: one that has explains itself.
-        _leave(signal.SIGINT, None)
+        _leave_unbegun(signal.SIGINT, None)
     finally:
         signal.signal(signal.SIGINT, _leave)
 
 
+def _leave_unbegun(number: int, frame: object) -> None:
+    """Nothing was begun here, but what would have been followed is at work elsewhere."""
+    left = left_at_work(sys.argv[1:])
+    os.write(2, f"{left}\n".encode(errors="backslashreplace") if left else _INTERRUPTED_LINE)
+    os._exit(_INTERRUPTED)
+
+
 def _leave(number: int, frame: object) -> None:
     """Nothing is at work. An exception would come up in the middle of some module that is loaded or put away."""
-    os.write(2, b"Interrupted.\n")
+    os.write(2, _INTERRUPTED_LINE)
     os._exit(_INTERRUPTED)

@@ -54,7 +54,8 @@ def show(ctx: typer.Context, job: Job = "") -> None:
 def watch(ctx: typer.Context, job: Job = "") -> None:
     """Follow a tag job until it ends; exit code 1 unless it succeeds."""
     session: Session = ctx.obj
-    found = session.tagger.GetTagJob(pb.GetTagJobRequest(name=_name(session, job)))
+    with output.left_running("tag-jobs", lambda: job):
+        found = session.tagger.GetTagJob(pb.GetTagJobRequest(name=_name(session, job)))
     ended = tagging.follow(session, found, lines=session.json)
     if not session.json:
         _show(session, ended)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
 from fiveshot.dataset.v1.dataset_service_pb2 import ListImagesRequest
 from fiveshot.sync.calls import pages
 from fiveshot.tagger.v1 import tagger_pb2
@@ -73,21 +72,15 @@ def follow(session: Session, created: tagger_pb2.TagJob, *, lines: bool = False)
     job = created
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = session.json or not output.err.is_terminal
-    try:
-        with Progress(*columns, console=output.err, transient=True, disable=quiet) as progress:
-            bar = progress.add_task("tagging", total=job.total_images or None)
-            watch = pb.WatchTagJobRequest(name=job.name)
-            for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
-                done = job.tagged_images + job.skipped_images + job.failed_images
-                progress.update(bar, completed=done, total=job.total_images or None)
-                if lines:
-                    output.print_json_line(job)
-    except KeyboardInterrupt:
-        short = output.short(job.name)
-        output.note(
-            f"The job goes on. Follow it: fiveshot tag-jobs watch {short}. End it: fiveshot tag-jobs cancel {short}."
-        )
-        raise typer.Exit(output.INTERRUPTED) from None
+    shown = Progress(*columns, console=output.err, transient=True, disable=quiet)
+    with output.left_running("tag-jobs", lambda: created.name), shown as progress:
+        bar = progress.add_task("tagging", total=job.total_images or None)
+        watch = pb.WatchTagJobRequest(name=job.name)
+        for job in session.stubs.channel.resumed(lambda: session.tagger.WatchTagJob(watch)):
+            done = job.tagged_images + job.skipped_images + job.failed_images
+            progress.update(bar, completed=done, total=job.total_images or None)
+            if lines:
+                output.print_json_line(job)
     return job
 
 

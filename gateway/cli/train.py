@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -86,34 +87,36 @@ def start(
 ) -> None:
     """Queue a training job."""
     session, faults = ctx.obj, Faults()
-    named = {
-        "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
-        "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
-    }  # fmt: skip
-    job = training_job_pb2.TrainingJob(
-        display_name=display_name,
-        priority=priority,
-        parameters=parameters(named, set_ or [], prompt or [], faults),
-        labels=faults.take(lambda: labels.parsed(label), dict[str, str]()),
-        **_asked(session, base_model, sources, regularization, from_, faults),
-    )
-    request = pb.CreateTrainingJobRequest(
-        parent=session.parent,
-        training_job_id=faults.take(lambda: lookup.new_id(job_id, field="training_job_id", kind="job"), ""),
-        training_job=job,
-        validate_only=validate_only or bool(faults.found),
-        ignore_audit=ignore_audit,
-    )
-    faults.refuse(lambda: session.trainer.CreateTrainingJob(request))
+    with output.explained("No job was queued."):
+        named = {
+            "num_epochs": epochs, "num_repeats": repeats, "batch_size": batch_size, "learning_rate": learning_rate,
+            "rank": rank, "alpha": alpha, "resolution": resolution, "seed": seed, "preset": preset,
+        }  # fmt: skip
+        job = training_job_pb2.TrainingJob(
+            display_name=display_name,
+            priority=priority,
+            parameters=parameters(named, set_ or [], prompt or [], faults),
+            labels=faults.take(lambda: labels.parsed(label), dict[str, str]()),
+            **_asked(session, base_model, sources, regularization, from_, faults),
+        )
+        request = pb.CreateTrainingJobRequest(
+            parent=session.parent,
+            training_job_id=faults.take(lambda: lookup.new_id(job_id, field="training_job_id", kind="job"), ""),
+            training_job=job,
+            validate_only=validate_only or bool(faults.found),
+            ignore_audit=ignore_audit,
+        )
+        faults.refuse(lambda: session.trainer.CreateTrainingJob(request))
     try:
         created = session.trainer.CreateTrainingJob(request)
     except KeyboardInterrupt:
         output.note("Whether the job was queued is not known. See: fiveshot train list")
         raise
-    tell_unavailable(session, created.base_model, created.held_back)
-    if watch and not validate_only:
-        if not session.json:
+    with nullcontext() if validate_only else output.left_running("train", lambda: created.name):
+        tell_unavailable(session, created.base_model, created.held_back)
+        if watch and not validate_only and not session.json:
             output.say(created.name)
+    if watch and not validate_only:
         _follow(session, created.name)
     elif session.json:
         output.print_json(created)
@@ -158,7 +161,9 @@ def estimate(
 def watch(ctx: typer.Context, job: Job = "") -> None:
     """Follow a job until it ends; exit code 1 when it fails or is cancelled. Ctrl-C leaves the job running."""
     session: Session = ctx.obj
-    _follow(session, lookup.job(session, job))
+    with output.left_running("train", lambda: job):
+        name = lookup.job(session, job)
+    _follow(session, name)
 
 
 @app.command("list", rich_help_panel=FOLLOW)
@@ -269,11 +274,8 @@ def _asked(
 
 def _follow(session: Session, name: str) -> None:
     short = output.short(name)
-    try:
+    with output.left_running("train", lambda: name):
         job = watching.follow(session, name)
-    except KeyboardInterrupt:
-        output.note(f"The job goes on. Follow it: fiveshot train watch {short}. End it: fiveshot train cancel {short}.")
-        raise typer.Exit(output.INTERRUPTED) from None
     if not session.json:
         output.facts(watching.describe(job))
     if job.state == job.STATE_SUCCEEDED:

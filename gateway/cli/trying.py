@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -70,7 +70,7 @@ def try_epochs(
     if now and which:
         raise InvalidArgument("--now and --epochs exclude each other", field="epochs", remedy="Leave one of them out.")
     found = session.trainer.GetTrainingJob(pb.GetTrainingJobRequest(name=name))
-    prompts = prompt or list(found.parameters.preview_prompts)
+    prompts = prompt or _in_one_line(found.parameters.preview_prompts)
     sources = [name] if now else _epochs(session, name, which)
     made = _asked(session, sources, prompts, seed, strength, negative, size, steps, guidance)
     _finish(session, made, out, f"{found.display_name or output.short(name)} · {output.short(found.base_model)}")
@@ -100,7 +100,7 @@ def try_models(
         request = registry_api.GetModelVersionRequest(name=f"{name}/versions/{each.strip()}")
         found = session.registry.GetModelVersion(request)
         sources.append(found.name)
-        prompts = prompts or list(found.preview_prompts)
+        prompts = prompts or _in_one_line(found.preview_prompts)
     if not prompts:
         raise InvalidArgument(
             f"{output.short(name)} has no prompts of its own", field="prompt", remedy="Say what to draw with --prompt."
@@ -177,6 +177,11 @@ def _finish(session: Session, request: PreviewRequest, out: Path, title: str) ->
         output.print_json(request.message)
         return
     output.say(str(out))
+
+
+def _in_one_line(prompts: Iterable[str]) -> list[str]:
+    """Those of an earlier release may have line breaks, which are refused now."""
+    return [" ".join(prompt.split()) for prompt in prompts]
 
 
 def _wait(session: Session, request: PreviewRequest) -> None:

@@ -24,7 +24,7 @@ from services.chassis.callers import Callers
 from services.chassis.calls import Call
 from services.chassis.further_checks import NONE, FurtherChecks
 from services.chassis.internal_token import InternalTokenInterceptor, plain, rebuilt
-from services.chassis.request_checks import broken_rules, check_parts, check_projects, unfit_texts
+from services.chassis.request_checks import check_parts, check_projects, faults
 from services.chassis.request_context import RequestContext
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.signals import ENDING, Ending
@@ -189,7 +189,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 def _check(message: Message, caller: RequestContext, call: Call) -> None:
     # What was taken before the rule on directions was comes back in the reports of workers, which must not fail for it.
-    errors.refuse_all([*broken_rules(message), *unfit_texts(message, directions=not call.own)])
+    errors.refuse_all(faults(message, directions=not call.own))
     check_projects(message, caller)
 
 

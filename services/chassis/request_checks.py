@@ -29,7 +29,9 @@ from services.chassis.texts import hidden_in, line_break_in
 _PROJECT_NAME = re.compile(r"projects/([^/\s]+)(/\S*)?")
 # Fields that hold a resource name whatever is said of them (https://google.aip.dev/122, https://google.aip.dev/132).
 _NAME_FIELDS = frozenset({"name", "names", "parent"})
-_LINES = frozenset({"display_name", "labels"})
+# Fields of one line wherever they stand. Trigger words, subjects and a dataset's tags have patterns of their own.
+_LINES = frozenset({"display_name", "labels", "license", "tags", "file_name", "trigger_word", "avoid", "exclude"})
+_LINES |= {"prompts", "negative_prompt", "preview_prompts", "preview_negative_prompt", "preservation_class"}
 _PATTERN_MESSAGE = re.compile(r"does not match regex pattern `(.+)`", re.DOTALL)
 # The regular expressions of our protos in words; the longer ones first.
 _FORMS = {
@@ -91,6 +93,13 @@ def _broken(field: str, description: str) -> InvalidArgument:
     )
 
 
+def faults(message: Message, *, directions: bool = True) -> list[InvalidArgument]:
+    """What `broken_rules` and `unfit_texts` find, each field once: the rule of a field says more of it."""
+    broken = broken_rules(message)
+    known = {violation.field for fault in broken for violation in fault.violations}
+    return [*broken, *(fault for fault in unfit_texts(message, directions=directions) if fault.field not in known)]
+
+
 def check_parts(message: Message) -> None:
     """Raises InvalidArgument(reason=REQUEST_INVALID) for more than MOST_PARTS entries in all lists and maps.
 
@@ -141,27 +150,25 @@ def check_text(message: Message, *, directions: bool = True) -> None:
 
 
 def unfit_texts(message: Message, *, directions: bool = True) -> list[InvalidArgument]:
-    """An error for each string that `check_text` refuses, of the first MOST_NAMED. Names and labels are one line: what
-    breaks it would draw rows of its own in a table."""
-    found = (
-        (path, hidden_in(text, directions=directions) or (line_break_in(text) if directions and _is_line(path) else ""))
-        for path, text in strings(message)
-    )
-    wrong = (
-        InvalidArgument(
-            f"{path} contains the invisible character {hidden}",
-            field=path,
-            reason="TEXT_INVALID",
-            remedy="Leave that character out.",
-        )
-        for path, hidden in found
-        if hidden
-    )
-    return list(islice(wrong, MOST_NAMED))
+    """An error for each string that `check_text` refuses, of the first MOST_NAMED. Names, labels and prompts are one
+    line: what breaks it would draw rows of its own in a table."""
+    found = (_unfit(path, text, directions=directions) for path, text in strings(message))
+    return list(islice(filter(None, found), MOST_NAMED))
+
+
+def _unfit(path: str, text: str, *, directions: bool) -> InvalidArgument | None:
+    hidden = hidden_in(text, directions=directions)
+    broken = line_break_in(text) if directions and not hidden and _is_line(path) else ""
+    if not hidden and not broken:
+        return None
+    message = f"contains the invisible character {hidden}" if hidden else f"is not one line: it holds {broken}"
+    remedy = "Leave that character out." if hidden else "Write it on one line, without line breaks and tabs."
+    return InvalidArgument(f"{path} {message}", field=path, reason="TEXT_INVALID", remedy=remedy)
 
 
 def _is_line(path: str) -> bool:
-    return path.rpartition(".")[2] in _LINES
+    """Whether a path such as `training_job.parameters.preview_prompts[2]` is that of a field of one line."""
+    return path.rpartition(".")[2].partition("[")[0] in _LINES
 
 
 def check_projects(message: Message, context: RequestContext) -> None:

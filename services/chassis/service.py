@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.get_logger(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LAST_THREADS_S = 3.0
 _GARBAGE = 10_000
 """Objects more than have gone, after which Python searches the youngest for garbage; 700 by default."""
 
@@ -126,8 +130,9 @@ def run(
     name: of the service, for logs and traces. arguments: of the command line; `migrate` migrates the database and ends,
     for a Job that runs before the new replicas start; `check-files` compares the bucket with the database, see
     `file_check.py`, and ends. Exit code 0 after a signal; 1 when the service could not start
-    (what it needs stayed away, the port is taken) or a background task crashed, with the reason in the log; 2 when the
-    settings are wrong, with a line for each on stderr.
+    (what it needs stayed away, the port is taken), a background task crashed, or a signal came before `migrate` or
+    `check-files` had done its work, with the reason in the log; 2 when the settings are wrong, with a line for each on
+    stderr.
     """
     does = "serves, migrates its database, or checks its files"
     parser = argparse.ArgumentParser(prog=name, description=f"Fiveshot {release()}: {does}.")
@@ -138,7 +143,10 @@ def run(
     logging.configure(settings, service=name)
     telemetry.BUILD.labels(name, release()).set(1)
     end_tracing = tracing.configure(settings, service=name)
-    code = asyncio.run(_life(settings, build, task))
+    code = asyncio.run(_whole_life(settings, build, task))
+    # The loop has given the signals back. Whoever repeats one has been obeyed already: what is left takes a moment.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if end_tracing is not None:
         end_tracing()
     # At its end Python searches all objects for garbage, which takes over a second with torch. What lives now needs no
@@ -147,9 +155,27 @@ def run(
     sys.exit(code)
 
 
+async def _whole_life(settings: SettingsT, build: Callable[[SettingsT], Service], task: str) -> int:
+    code = 1
+    try:
+        code = await _life(settings, build, task)
+        return code
+    finally:
+        # Python waits for its threads. One that hangs, in a request to a store that went silent, would hold up the end
+        # until somebody kills the process.
+        last = threading.Timer(_LAST_THREADS_S, _abandon_threads, (code,))
+        last.daemon = True
+        last.start()
+
+
+def _abandon_threads(code: int) -> None:
+    log.warning("threads_abandoned", after_s=_LAST_THREADS_S, reason="they wait for a server that does not answer")
+    os._exit(code)
+
+
 async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], task: str) -> int:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         if task == "serve":
@@ -167,7 +193,11 @@ async def _life(settings: SettingsT, build: Callable[[SettingsT], Service], task
         async with service.start(settings) as running:
             return await _served(settings, running, stop)
     except Interrupted:
-        return 0
+        if task == "serve":
+            return 0
+        # Who started it, such as a Job, must not take it for done.
+        log.error("interrupted", task=task, remedy="run it again")
+        return 1
     except WrongSetting as error:
         return refuse(settings, error)
     except (DomainError, OSError) as error:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from sqlalchemy.pool import NullPool
 from services.chassis.logging import get_logger
 from services.chassis.needs import Need
 from services.chassis.schema_state import READ, check_serves, demanded, read, state_of, too_old, write
+from services.chassis.signals import Interrupted
 from services.chassis.sql import Database
 from services.chassis.sql_engines import CONNECT_S, SQLITE_BUSY_MS, sqlite_file
 from services.chassis.sql_errors import away, check_server
@@ -37,14 +39,23 @@ LOCK_MS = 800
 tried again: a pg_dump at work would otherwise stop a whole service. Less than the second after which PostgreSQL looks
 for a deadlock: of a call and a migration that wait for each other, the migration ends."""
 
+_LOOK_AGAIN_S = 0.1
+
 
 async def upgrade(url: str, script_location: str | Path, *, revision: str = "head") -> None:
     """Brings the database to `revision`; one that is newer stays as it is.
 
-    One replica migrates while the others wait; afterwards they find nothing to do. Raises Unavailable when the database
-    cannot be reached, FailedPrecondition(reason=SCHEMA_TOO_NEW) when it no longer serves this program.
+    One replica migrates while the others wait; afterwards they find nothing to do. Cancelled, it waits no longer, but
+    ends a migration that has begun. Raises Unavailable when the database cannot be reached,
+    FailedPrecondition(reason=SCHEMA_TOO_NEW) when it no longer serves this program.
     """
-    await asyncio.to_thread(_upgrade, url, Path(script_location), revision)
+    given_up = threading.Event()
+    work = asyncio.create_task(asyncio.to_thread(_upgrade, url, Path(script_location), revision, given_up))
+    try:
+        await asyncio.shield(work)
+    finally:
+        given_up.set()
+        await asyncio.gather(work, return_exceptions=True)
 
 
 async def check(url: str, script_location: Path, *, command: str) -> None:
@@ -98,10 +109,10 @@ def run_migrations(target_metadata: MetaData) -> None:
             write(connection, reached, demanded([one.module for one in _until(context.script, reached)]))
 
 
-def _upgrade(url: str, script_location: Path, revision: str) -> None:
-    with _exclusive(url), _connected(url) as connection:
+def _upgrade(url: str, script_location: Path, revision: str, given_up: threading.Event) -> None:
+    with _exclusive(url, given_up), _connected(url) as connection:
         if connection.dialect.name == "postgresql":
-            _take_turn(connection, _lock_key(script_location))
+            _take_turn(connection, _lock_key(script_location), given_up)
         else:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         connection.commit()
@@ -116,12 +127,16 @@ def _upgrade(url: str, script_location: Path, revision: str) -> None:
         connection.commit()
 
 
-def _take_turn(connection: Connection, key: int) -> None:
-    """Waits for whoever migrates already, however long that takes; the migrations themselves wait for no table longer
-    than LOCK_MS."""
-    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
-        log.info("migration_elsewhere", remedy="another process migrates this database; this one waits for it")
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+def _take_turn(connection: Connection, key: int, given_up: threading.Event) -> None:
+    """Waits for whoever migrates already; the migrations themselves wait for no table longer than LOCK_MS."""
+
+    def take() -> bool:
+        taken = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
+        # Nobody is kept from tidying up meanwhile. The lock belongs to the session.
+        connection.commit()
+        return taken
+
+    _wait_until(take, given_up)
     # Of a machine that is gone the server would keep session and locks for hours.
     for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
         connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
@@ -202,7 +217,7 @@ def _lock_key(script_location: Path) -> int:
 
 
 @contextmanager
-def _exclusive(url: str) -> Iterator[None]:
+def _exclusive(url: str, given_up: threading.Event) -> Iterator[None]:
     """A lock file beside an SQLite database; PostgreSQL has its advisory lock instead."""
     path = sqlite_file(url)
     if path is None:
@@ -210,5 +225,23 @@ def _exclusive(url: str) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(path.name + ".migrate.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def take() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        _wait_until(take, given_up)
         yield
+
+
+def _wait_until(take: Callable[[], bool], given_up: threading.Event) -> None:
+    """Waits for a lock, however long that takes. Raises Interrupted once the wait is given up."""
+    if take():
+        return
+    log.info("migration_elsewhere", remedy="another process migrates this database; this one waits for it")
+    while not take():
+        if given_up.wait(_LOOK_AGAIN_S):
+            raise Interrupted

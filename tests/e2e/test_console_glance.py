@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gateway.cli.console import sign_in_address
 from gateway.demo_pictures import draw_subject
@@ -27,11 +28,19 @@ HOSTILE = '<img src=x onerror="window.hacked=1">.png'
     reason="node, the console's packages (npm ci in gateway/console) or Chromium are not here",
 )
 def test_the_screens_hold_a_hundred_photos_and_hostile_texts(filled_stack: RunningStack, tmp_path: Path) -> None:
-    for number, (picture, _) in enumerate(draw_subject("toy", 2, seed=5)):
-        picture.save(tmp_path / ("plain.png", HOSTILE)[number])
+    photos, kohya = tmp_path / "photos", tmp_path / "3_sks toy"
+    photos.mkdir()
+    kohya.mkdir()
+    drawn = [picture for picture, _ in draw_subject("toy", 3, seed=5)]
+    for number, name in enumerate(("plain.png", HOSTILE)):
+        drawn[number].save(photos / name)
+    drawn[2].save(kohya / "a toy.png")
+    (kohya / "A Toy.txt").write_text("a small toy", encoding="utf-8")
+    Image.new("L", drawn[2].size, 255).save(kohya / "a toy-masklabel.png")
+    (kohya / "notes.pdf").touch()
     address, _ = sign_in_address(filled_stack.folder, filled_stack.state)
     walked = finished(
-        ("node", CONSOLE / "walk" / "glance.mjs", address, tmp_path),
+        ("node", CONSOLE / "walk" / "glance.mjs", address, photos, kohya),
         cwd=CONSOLE, env={**os.environ, "CHROMIUM": CHROMIUM, "WALK_PATIENCE_S": "60"},
     )  # fmt: skip
     assert walked.returncode == 0, f"{walked.stdout}\n{walked.stderr}"

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import sys
 import urllib.request
 from pathlib import Path
@@ -89,6 +90,8 @@ def remove(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    # The first process of a container does not get a signal that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     models: dict[str, list[dict[str, str]]] = {}
     for wanted in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["files"]:
         models.setdefault(wanted["path"].split("/")[0], []).append(wanted)

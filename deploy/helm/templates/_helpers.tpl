@@ -52,6 +52,15 @@ fiveshot/catalogue: {{ .root.Values.baseWeights.catalogue | sha256sum | trunc 16
 {{- end }}
 {{- end }}
 
+{{/*
+Seconds until Kubernetes kills a pod that ends: those that its calls get by the settings, and what it needs `beside` them (the notice before,
+closing after). Takes part, prefix and beside.
+*/}}
+{{- define "fiveshot.grace" -}}
+{{- $calls := get (.part.env | default dict) (printf "%s_SHUTDOWN_GRACE_S" .prefix) | default 10 -}}
+terminationGracePeriodSeconds: {{ add (ceil (float64 $calls)) .beside }}
+{{- end }}
+
 {{/* Where pods may run. Takes root and part, the part's values. */}}
 {{- define "fiveshot.placement" -}}
 {{- with .part.nodeSelector }}

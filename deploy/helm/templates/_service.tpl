@@ -28,6 +28,7 @@ spec:
     spec:
       {{- include "fiveshot.pod" .root | nindent 6 }}
       serviceAccountName: {{ .name }}
+      {{ include "fiveshot.grace" (dict "part" $part "prefix" $prefix "beside" 20) }}
       {{- with include "fiveshot.placement" $facts | trim }}{{ . | nindent 6 }}{{ end }}
       {{- with include "fiveshot.spread" .root | trim }}{{ . | nindent 6 }}{{ end }}
       containers:

@@ -11,7 +11,7 @@ spec:
   restartPolicy: Never
   {{- end }}
   serviceAccountName: worker
-  terminationGracePeriodSeconds: 120
+  {{ include "fiveshot.grace" (dict "part" .part "prefix" "WORKER" "beside" 110) }}
   {{- with .part.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}

@@ -92,6 +92,14 @@ export async function start(shots) {
     }, files)
   }
 
+  /** A drop of a whole folder, which only the browser itself can make. */
+  async function dropFolder(folder) {
+    const session = await context.newCDPSession(page)
+    const data = { items: [], files: [path.resolve(folder)], dragOperationsMask: 1 }
+    for (const type of ['dragEnter', 'dragOver', 'drop']) await session.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data })
+    await session.detach()
+  }
+
   /** In the open editor of a photo: a stroke of the brush across the middle of its mask. */
   async function paint() {
     const dialog = page.getByRole('dialog')
@@ -129,5 +137,5 @@ export async function start(shots) {
     return { value: found.reduce((sum, each) => sum + each.value, 0), what: found.map((each) => `${each.value.toFixed(3)} ${each.what}`).join('; ') }
   }
 
-  return { jumps, paint, context, page, complaints, faults, look, drop, run }
+  return { jumps, paint, context, page, complaints, faults, look, drop, dropFolder, run }
 }

@@ -1,14 +1,15 @@
-// A short walk, without training: node glance.mjs ADDRESS PHOTOS
+// A short walk, without training: node glance.mjs ADDRESS PHOTOS KOHYA
 //
 // ADDRESS: what `fiveshot console` prints, of a stack with a dataset `full` of a hundred photos. PHOTOS: a folder of
-// pictures. Ends with 1 and a sentence when something is not as it should be.
+// pictures. KOHYA: a folder `3_WORDS` with a picture, its caption `a small toy` and its mask, and a file `notes.pdf`.
+// Ends with 1 and a sentence when something is not as it should be.
 import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { start } from './browser.mjs'
 
 const MOST = 60
-const [address, photos] = process.argv.slice(2)
-const { page, complaints, faults, look, drop, jumps, paint, run } = await start('')
+const [address, photos, kohya] = process.argv.slice(2)
+const { page, complaints, faults, look, drop, dropFolder, jumps, paint, run } = await start('')
 const mounted = () => page.locator('main [data-tile]').count()
 
 await run(async () => {
@@ -159,6 +160,19 @@ await run(async () => {
   await page.getByRole('textbox', { name: 'What' }).fill('Webhook')
   await page.getByText('DeleteWebhook').first().waitFor()
   await look('audit', { views: [['en', 'light', 1280, 860], ['zh-CN', 'dark', 360, 740]] })
+
+  // A folder as other tools have it: its repeats, the caption and the mask come with the photo, the rest is named.
+  await page.goto(`${home}/#/default`)
+  await page.getByRole('heading', { name: 'Drop photos' }).waitFor()
+  assert.match(await page.locator('input[type=file]').getAttribute('accept'), /\.txt/)
+  await dropFolder(kohya)
+  await page.getByText(/^Passed over.*: notes\.pdf\.$/).waitFor()
+  await page.getByLabel('Name').fill('Toys of a folder')
+  await page.getByRole('button', { name: /Create and upload/ }).click()
+  await page.getByText(/^mask \d+ %$/).waitFor()
+  await page.getByText('×3', { exact: true }).waitFor()
+  await page.getByRole('link', { name: 'On to the words' }).click()
+  await page.locator('article .final').filter({ hasText: 'a small toy' }).waitFor()
 
   assert.equal(await page.evaluate(() => window.hacked), undefined, 'a text ran as a script')
   assert.deepEqual(complaints, [], 'the browser complained')

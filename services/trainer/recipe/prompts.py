@@ -38,7 +38,8 @@ def with_prompts(
         subject: what the dataset says that they show; found in the captions where it says nothing.
         neutral: the base model's prompts without any subject of a user, for a canary.
     """
-    texts = [text.strip() for text in captions if text.strip()]
+    # A caption may have several lines, a prompt has one.
+    texts = [" ".join(text.split()) for text in captions if text.strip()]
     caption = texts[0] if texts else parameters.trigger_word or "a photo"
     # A template needs something to call the subject; without a trigger word its own caption says it best.
     phrase = _named(parameters.trigger_word, subject) or subject_phrase(parameters.trigger_word, texts) or caption

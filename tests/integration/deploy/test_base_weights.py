@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.helm_chart import CHART
-from tests.fixtures.processes import finished
+from tests.fixtures.patience import within
+from tests.fixtures.processes import async_child, finished
 
 UNET, CONFIG = b"weights " * 300_000, b'{"_class_name": "X"}'
 
@@ -30,6 +32,8 @@ class Store(ThreadingHTTPServer):
         self.moved: dict[str, str] = {}
         self.cut: set[str] = set()
         self.asked: list[tuple[str, str | None]] = []
+        self.stuck: Callable[[], object] | None = None
+        self.go_on = threading.Event()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -41,6 +45,9 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         store = self.server
         store.asked.append((self.path, self.headers.get("Authorization")))
+        if store.stuck is not None:
+            store.stuck()
+            store.go_on.wait()
         if self.path in store.moved:
             self.send_response(302)
             self.send_header("Location", store.moved[self.path])
@@ -151,3 +158,21 @@ def test_the_authorization_does_not_follow_a_redirect(store: Store, tmp_path: Pa
     files = [entry(store, "/hub", "small.safetensors", CONFIG)]
     assert fill(files, tmp_path / "base_models", WEIGHTS_AUTHORIZATION="Bearer secret")[0] == 0
     assert store.asked == [("/hub", "Bearer secret"), ("/config", None)]
+
+
+async def test_the_first_process_of_its_container_ends_when_it_is_told_to(store: Store, tmp_path: Path) -> None:
+    """Without a handler it would not get the signal, and a node that is drained would wait for it."""
+    stuck = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    store.stuck = lambda: loop.call_soon_threadsafe(stuck.set)
+    listed = tmp_path / "weights.json"
+    listed.write_text(json.dumps({"files": model(store)}), encoding="utf-8")
+    argv = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", sys.executable, CHART / "files" / "fill_weights.py"]
+    (tmp_path / "models").mkdir()
+    async with async_child([*map(str, argv), str(listed), str(tmp_path / "models")], env=dict(os.environ)) as process:
+        async with within():
+            await stuck.wait()
+            process.terminate()
+            _, problems = await process.communicate()
+    store.go_on.set()
+    assert (process.returncode, problems) == (143, b"")

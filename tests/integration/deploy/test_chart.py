@@ -177,6 +177,13 @@ WRONG: list[tuple[Values, str]] = [
     ({"servers": FILES, "tracing": {"endpoint": "a:1", "secure": False, "caFile": "ca.crt"}}, "without secure"),
     ({"dataset": {"env": {"DATASET_LOG_LEVL": "DEBUG"}}}, "DATASET_LOG_LEVL"),
     ({"worker": {"env": {"WORKER_THREAD": 1}}}, "WORKER_THREAD"),
+    ({"dataset": {"env": {"DATASET_LOG_LEVEL": "LOUD"}}}, "DATASET_LOG_LEVEL"),
+    ({"dataset": {"env": {"DATASET_DECODE_PROCESSES": 0}}}, "DATASET_DECODE_PROCESSES"),
+    ({"dataset": {"env": {"DATASET_DECODE_PROCESSES": 1.5}}}, "DATASET_DECODE_PROCESSES"),
+    ({"trainer": {"env": {"TRAINER_SHUTDOWN_GRACE_S": "ten"}}}, "TRAINER_SHUTDOWN_GRACE_S"),
+    ({"registry": {"env": {"REGISTRY_SHUTDOWN_GRACE_S": 3601}}}, "REGISTRY_SHUTDOWN_GRACE_S"),
+    ({"worker": {"env": {"WORKER_PROBE": "perhaps"}}}, "WORKER_PROBE"),
+    ({"gateway": {"env": {"GATEWAY_CHECK_JSON": 7}}}, "GATEWAY_CHECK_JSON"),
     ({"dataset": {"resources": {"limits": {"memory": "0"}}}}, "memory"),
     ({"dataset": {"resources": {"limits": {"memory": 512}}}}, "memory"),
     ({"dataset": {"affinity": {"nodeAfinity": {}}}}, "nodeAfinity"),
@@ -350,6 +357,21 @@ def test_what_the_chart_sets_cannot_be_set_beside_it(tmp_path: Path) -> None:
     answers = tried([{pod: {"env": {name: "x"}}} for pod, name in owned], tmp_path)
     assert [variable for variable, answer in zip(owned, answers, strict=True) if "error" not in answer] == []
     assert len(owned) > 60
+
+
+def test_a_pod_is_not_killed_before_its_calls_have_had_their_grace(tmp_path: Path) -> None:
+    given: Values = {pod: {"env": {f"{pod.upper()}_SHUTDOWN_GRACE_S": 90.5}} for pod in (*SERVICES, "gateway")}
+    given["worker"] = {"env": {"WORKER_SHUTDOWN_GRACE_S": "90"}, "keda": {"enabled": False}}
+    longer = {}
+    for values in ({"worker": {"keda": {"enabled": False}}}, given):
+        (answer,) = tried([values], tmp_path)
+        longer[values is given] = {
+            item["metadata"]["name"]: item["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            for item in objects(answer)
+            if item["kind"] == "Deployment"
+        }
+    assert longer[False] == {**dict.fromkeys(SERVICES, 30), "gateway": 60, "worker": 120}
+    assert longer[True] == {**dict.fromkeys(SERVICES, 111), "gateway": 141, "worker": 200}
 
 
 def test_notes_warn_of_sessions_that_replicas_do_not_share(tmp_path: Path) -> None:

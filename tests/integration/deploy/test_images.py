@@ -102,6 +102,12 @@ def test_torch_is_in_the_workers_image_alone() -> None:
     assert with_torch == {"worker"}
 
 
+def test_an_image_obeys_sigterm_from_its_first_moment() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    starts = re.findall(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)
+    assert starts == ['["python", "-m", "services.chassis.launch"]'] * 2
+
+
 def test_the_dockerfile_passes_its_linter() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     run = finished([linter, DEPLOY / "Dockerfile"])

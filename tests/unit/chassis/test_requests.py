@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import resources
@@ -14,7 +15,13 @@ from buf.validate import validate_pb2
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
-from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, training_service_pb2, worker_service_pb2
+from fiveshot.trainer.v1 import (
+    base_model_pb2,
+    preview_request_pb2,
+    training_job_pb2,
+    training_service_pb2,
+    worker_service_pb2,
+)
 from google.protobuf import any_pb2, struct_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -35,6 +42,7 @@ from services.chassis.request_checks import (
     check_projects,
     check_rules,
     check_text,
+    faults,
     field_naming,
     is_long,
     is_resource_name,
@@ -286,6 +294,34 @@ def test_names_and_labels_are_one_line_and_other_texts_may_have_several(text: st
     # A carriage return by itself lets the end of a line cover its beginning.
     assert bool(unfit_texts(dataset_pb2.Dataset(description=text))) is (text == "a\rb")
     assert not unfit_texts(dataset_pb2.Dataset(display_name=text, description=text), directions=False)
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (training_job_pb2.TrainingParameters(preview_prompts=["fine", "a\nb"]), "preview_prompts[1]"),
+        (training_job_pb2.TrainingParameters(preview_negative_prompt="a\nb"), "preview_negative_prompt"),
+        (preview_request_pb2.PreviewRequest(prompts=["a\tb"]), "prompts[0]"),
+        (preview_request_pb2.PreviewRequest(negative_prompt="a\r\nb"), "negative_prompt"),
+        (model_pb2.Model(tags=["fine", "a\nb"]), "tags[1]"),
+        (base_model_pb2.BaseModel(license="MIT\nno"), "license"),
+    ],
+)
+def test_prompts_and_a_models_tags_are_one_line(message: Message, field: str) -> None:
+    [fault] = unfit_texts(message)
+    assert (fault.field, fault.reason) == (field, "TEXT_INVALID")
+    assert re.fullmatch(rf"{re.escape(field)} is not one line: it holds U\+000[9AD]", str(fault.message))
+    # Jobs of an earlier release come back in the reports of workers.
+    assert not unfit_texts(message, directions=False)
+
+
+def test_what_breaks_a_rule_of_its_own_is_told_once() -> None:
+    twice = dataset_service_pb2.CreateDatasetRequest(
+        parent="projects/p", dataset=dataset_pb2.Dataset(trigger_word="a\nb", display_name="a\nb")
+    )
+    assert sorted(error.violations[0].field if error.violations else error.field for error in faults(twice)) == [
+        "dataset.display_name", "dataset.trigger_word",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fiveshot import errors
@@ -11,8 +11,9 @@ from fiveshot.notifier.v1 import notifier_service_pb2, webhook_pb2
 from fiveshot.registry.v1 import model_pb2, registry_service_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import preview_request_pb2, training_job_pb2, training_service_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.cli import lookup
+from gateway.cli import lookup, output
 from gateway.cli.names import nearest_id
 from gateway.cli.session import Session
 
@@ -38,6 +39,9 @@ class _Server:
             for number in numbers
         ]
         return training_service_pb2.ListEpochsResponse(epochs=epochs)
+
+    def GetTrainingJob(self, request: Any) -> Any:
+        return training_job_pb2.TrainingJob(name=request.name, end_time=Timestamp(seconds=1))
 
     def ListImages(self, request: Any) -> Any:
         images = [
@@ -84,7 +88,9 @@ def test_the_last_job_is_taken_when_none_is_named() -> None:
     [
         ([], "job-2/epochs/2"), (["3"], "job-2/epochs/3"), (["last"], "job-2/epochs/3"), (["best"], "job-2/epochs/2"),
         (["job-1"], "job-1/epochs/2"), (["job-1", "recommended"], "job-1/epochs/2"), (["job-1", "1"], "job-1/epochs/1"),
-        (["last", "last"], "job-2/epochs/3"), (["0"], "job-2/epochs/0"),
+        (["last", "last"], "job-2/epochs/3"), (["03"], "job-2/epochs/3"), (["job-1/3"], "job-1/epochs/3"),
+        (["job-1/epochs/3"], "job-1/epochs/3"), (["projects/p/trainingJobs/job-1/epochs/1"], "job-1/epochs/1"),
+        (["job-1/best"], "job-1/epochs/2"), (["last/last"], "job-2/epochs/3"),
     ],
 )  # fmt: skip
 def test_an_epoch_is_a_number_or_a_word(words: list[str], epoch: str) -> None:
@@ -102,6 +108,27 @@ def test_an_epoch_that_cannot_be_meant(facts: dict[str, int], words: list[str], 
     with pytest.raises(errors.FiveshotError) as refused:
         lookup.job_and_epoch(_session(**facts), words)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("words", [["99"], ["0"], ["job-2/99"], ["job-2", "9" * 18], ["job-2/epochs/99"]])
+def test_an_epoch_that_a_job_has_not_is_answered_with_those_that_it_has(words: list[str]) -> None:
+    with pytest.raises(errors.NotFound) as refused:
+        lookup.job_and_epoch(_session(), words)
+    number = words[-1].rpartition("/")[2]
+    assert (refused.value.reason, refused.value.message) == ("EPOCH_NOT_FOUND", f"job-2 has no epoch {number}")
+    assert refused.value.remedy == "It has 1 to 3: `fiveshot epochs list job-2`."
+    assert output.describe(refused.value).count("fiveshot epochs list") == 1
+
+
+def test_an_epoch_that_is_still_to_come_is_to_be_waited_for() -> None:
+    session = _session()
+    running = training_job_pb2.TrainingJob(parameters=training_job_pb2.TrainingParameters(num_epochs=5))
+    cast(Any, session.trainer).GetTrainingJob = lambda request: running
+    with pytest.raises(errors.FailedPrecondition, match="Epoch 5 of job-2 is not finished") as refused:
+        lookup.job_and_epoch(session, ["5"])
+    assert (refused.value.reason, "fiveshot train watch job-2" in refused.value.remedy) == ("EPOCH_NOT_FINISHED", True)
+    with pytest.raises(errors.NotFound, match="job-2 has no epoch 6"):
+        lookup.job_and_epoch(session, ["6"])
 
 
 @pytest.mark.parametrize(

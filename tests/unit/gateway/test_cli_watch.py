@@ -115,6 +115,46 @@ class _InterruptedStart:
         raise KeyboardInterrupt
 
 
+GOES_ON = "The job goes on. Follow it: fiveshot train watch{0}. End it: fiveshot train cancel{0}."
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "told"),
+    [
+        ("train start cat --watch", "ListBaseModels", ["No job was queued.", "Interrupted."]),
+        ("train start cat --watch", "GetBaseModel", [GOES_ON.format(" job-1")]),
+        ("train start cat", "GetBaseModel", [GOES_ON.format(" job-1")]),
+        ("train start cat --validate-only", "GetBaseModel", ["Interrupted."]),
+        ("train watch", "ListTrainingJobs", [GOES_ON.format("")]),
+        ("train watch job-1", "WatchTrainingJob", [GOES_ON.format(" job-1")]),
+        ("train metrics job-1 --follow", "ListMetrics", [GOES_ON.format(" job-1")]),
+        ("train metrics job-1", "ListMetrics", ["Interrupted."]),
+        ("tag-jobs watch", "ListTagJobs", [GOES_ON.format("").replace("train", "tag-jobs")]),
+        ("models save job-1 2 cat", "SaveEpoch",
+         ["Whether it was saved is not known. See: fiveshot models show cat", "Interrupted."]),
+    ],
+)  # fmt: skip
+def test_ctrl_c_says_what_goes_on_wherever_a_command_has_come_to(
+    monkeypatch: pytest.MonkeyPatch, command: str, where: str, told: list[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    job, epoch = training_job_pb2.TrainingJob(name=JOB), training_job_pb2.Epoch(name=f"{JOB}/epochs/2")
+    server = SimpleNamespace(
+        CreateTrainingJob=lambda request: job,
+        GetTagJob=None,
+        ListEpochs=lambda request: training_service_pb2.ListEpochsResponse(epochs=[epoch]),
+    )
+    setattr(server, where, interrupted)
+    channel = SimpleNamespace(resumed=lambda start: start())
+    stubs = SimpleNamespace(trainer=server, tagger=server, registry=server, channel=channel)
+    monkeypatch.setattr(Session, "stubs", stubs)
+    words = [*command.split(), *(["--base-model", "own"] if where == "ListBaseModels" else [])]
+    done = CliRunner().invoke(app, ["--server", "127.0.0.1:1", *words], prog_name="fiveshot")
+    assert (done.exit_code, done.stderr.splitlines()) == (output.INTERRUPTED, told)
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

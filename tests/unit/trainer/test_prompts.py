@@ -20,6 +20,7 @@ TEMPLATES = ("{caption}", "x {trigger_word}")
         ((), [""], "", ("a photo", "x a photo", "x a photo")),
         ((), ["{one}", "two"], "", ("{one}", "x {one}", "two")),
         (("a", "b", "c"), ["one"], "sks", ("a", "b", "c")),
+        ((), ["one\n\ttwo \r\n"], "", ("one two", "x one two", "x one two")),
     ],
 )
 def test_missing_prompts_come_from_the_templates_and_captions(

@@ -19,7 +19,27 @@ describe('sorted', () => {
   it('names what is no photo, and says nothing of hidden files', () => {
     const found = drop('.DS_Store', '__MACOSX/._a.jpg', '.git/a.jpg', 'Thumbs.db', 'orphan.txt', 'set.zip', 'masks/a.png', 'a-masklabel.png', 'a.png')
     expect(told(found)).toEqual([['a.png', '']])
-    expect(found.passed).toEqual(['Thumbs.db', 'orphan.txt', 'set.zip', 'a.png', 'a-masklabel.png'])
+    // Both are masks of a.png; one counts.
+    expect(found.passed).toEqual(['Thumbs.db', 'orphan.txt', 'set.zip', 'a.png'])
+  })
+  it('finds captions in any case, as the command line does', () => {
+    expect(told(drop('IMG_1.JPG', 'img_1.txt'))).toEqual([['IMG_1.JPG', 'img_1.txt']])
+  })
+  it('finds masks beside a photo, in a folder beside it and in one beside its own', () => {
+    const masks = (...paths: string[]) => drop(...paths).photos.map((each) => [each.name, each.mask?.name ?? ''])
+    expect(masks('a.jpg', 'A-MaskLabel.png', 'masks/a.png')).toEqual([['a.jpg', 'A-MaskLabel.png']])
+    expect(masks('set/a.jpg', 'set/mask/a.png', 'set/b.jpg')).toEqual([['a.jpg', 'a.png'], ['b.jpg', '']])
+    expect(masks('set/5_cat/a.jpg', 'set/masks/a.png')).toEqual([['a.jpg', 'a.png']])
+    expect(drop('a.jpg', 'masks/b.png').passed).toEqual(['b.png'])
+    // A folder of masks alone is one of photos.
+    expect(masks('masks/a.png')).toEqual([['a.png', '']])
+  })
+  it('takes the repeats from the nearest folder that names them', () => {
+    const repeats = (path: string) => drop(path).photos[0]?.repeats
+    expect(repeats('5_sks cat/a.jpg')).toBe(5)
+    expect(repeats('set/10_dog/rest/a.jpg')).toBe(10)
+    expect(repeats('2_a/3_b/a.jpg')).toBe(3)
+    for (const path of ['a.jpg', '2024_holiday/a.jpg', '0_x/a.jpg', '5_/a.jpg', 'x5_cat/a.jpg', '5_cat.jpg']) expect(repeats(path)).toBe(0)
   })
   it('tries what a person calls a photo, and stores .jfif as .jpg', () => {
     expect(told(drop('a.HEIC', 'b.dng', 'c.jfif'))).toEqual([['a.HEIC', ''], ['b.dng', ''], ['c.jpg', '']])

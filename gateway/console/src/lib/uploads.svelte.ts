@@ -1,5 +1,5 @@
 // Uploads go on while one looks at another screen. Three at a time, each with its progress; the refused ones stay.
-import { faultOfJson, OWN, type Fault } from './api'
+import { datasets, faultOf, faultOfJson, OWN, type Fault } from './api'
 import { captionText, sorted, type Dropped, type Photo } from './drops'
 import { freshId } from './format'
 import { signedIn } from './session.svelte'
@@ -77,17 +77,41 @@ async function send(item: Upload): Promise<void> {
     item.sent = event.total ? event.loaded / event.total : 0
   }
   call.onloadend = () => {
-    if (call.status === 200) {
-      dismiss(item.id)
-      arrivals += 1
-    } else {
-      const fault = faultOfJson(call.status, call.responseText)
-      if (fault.out) return void afterSignIn(item, fault)
-      Object.assign(item, { fault, state: 'refused' })
-    }
-    next()
+    if (call.status === 200) return void complete(item, String(JSON.parse(call.responseText).name))
+    stop(item, faultOfJson(call.status, call.responseText))
   }
   call.send(file)
+}
+
+/** What a stored picture gets by another call. When one fails, a further try sends it all again: the same request id gets the first answer. */
+async function complete(item: Upload, image: string): Promise<void> {
+  const { mask, repeats } = item.photo
+  arrivals += 1
+  let fault: Fault | null = null
+  try {
+    if (repeats) await datasets.updateImage({ image: { name: image, numRepeats: repeats }, updateMask: { paths: ['num_repeats'] } })
+    fault = mask ? await sendMask(image, mask) : null
+  } catch (error) {
+    fault = faultOf(error)
+  }
+  if (fault) return stop(item, fault)
+  if (repeats || mask) arrivals += 1
+  dismiss(item.id)
+  next()
+}
+
+async function sendMask(image: string, mask: File): Promise<Fault | null> {
+  const headers = { ...OWN, 'content-type': 'image/png' }
+  const answer = await fetch(`/v1/${image}:uploadMask`, { method: 'POST', headers, body: mask })
+  if (answer.ok) return null
+  const fault = faultOfJson(answer.status, await answer.text())
+  return { ...fault, message: `${mask.name}: ${fault.message}` }
+}
+
+function stop(item: Upload, fault: Fault): void {
+  if (fault.out) return void afterSignIn(item, fault)
+  Object.assign(item, { fault, state: 'refused' })
+  next()
 }
 
 /** The session has ended: the file is sent once the same one is back. */

@@ -94,7 +94,7 @@ export const en = {
     count: (count: number) => `${count} photo${s(count)}`,
     uploading: (count: number) => `${count} on the way`,
     refused: (count: number) => `${count} refused`,
-    passed: (names: string, more: number) => `Passed over, neither a photo nor the caption of one: ${names}${more ? ` and ${more} more` : ''}.`,
+    passed: (names: string, more: number) => `Passed over, neither a photo nor the caption or mask of one: ${names}${more ? ` and ${more} more` : ''}.`,
     captionUnreadable: (name: string): [string, string] => [`Its caption ${name} cannot be read, or is too long`, 'Save it as UTF-8 text of at most 2000 characters.'],
     againAll: 'Try all again',
     dismissAll: 'Dismiss all',

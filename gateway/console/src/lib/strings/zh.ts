@@ -95,7 +95,7 @@ export const zh: Strings = {
     count: (count) => `${count} 张照片`,
     uploading: (count) => `${count} 张正在上传`,
     refused: (count) => `${count} 张被拒绝`,
-    passed: (names, more) => `已略过，既不是照片也不是照片的说明文字：${names}${more ? ` 等，另有 ${more} 个` : ''}。`,
+    passed: (names, more) => `已略过，既不是照片，也不是照片的说明文字或蒙版：${names}${more ? ` 等，另有 ${more} 个` : ''}。`,
     captionUnreadable: (name) => [`无法读取说明文字 ${name}，或者它太长`, '请另存为 UTF-8 文本，最多 2000 个字符。'],
     againAll: '全部重试',
     dismissAll: '全部忽略',
