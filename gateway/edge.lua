@@ -176,6 +176,14 @@ function envoy_on_request(handle)
   if path:sub(1, 4) == "/v1/" and not BYTES[call] and announced > MAX_JSON_BYTES then
     return handle:respond({[":status"] = "413"}, "Payload Too Large")
   end
+  local etag = in_json and precondition(headers:get("if-match"), call)
+  if etag == false and headers:get("if-match") then
+    return refuse(handle, "IF_MATCH_UNSUPPORTED")
+  end
+  if etag then
+    query = (query and query ~= "" and query .. "&" or "") .. etag
+    headers:replace(":path", path .. "?" .. query)
+  end
   if query then
     local reason, violations, message = wrong_query(query, call)
     if reason then
@@ -189,13 +197,6 @@ function envoy_on_request(handle)
     headers:replace(":method", verb)
     headers:replace(HEAD_HEADER, "1")
     handle:streamInfo():dynamicMetadata():set(SPACE, "head", true)
-  end
-  local etag = in_json and precondition(headers:get("if-match"), call)
-  if etag == false and headers:get("if-match") then
-    return refuse(handle, "IF_MATCH_UNSUPPORTED")
-  end
-  if etag then
-    headers:replace(":path", path .. "?" .. (query and query ~= "" and query .. "&" or "") .. etag)
   end
   local metadata = handle:streamInfo():dynamicMetadata()
   local credential = headers:get("x-api-key") or ""

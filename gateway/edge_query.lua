@@ -80,7 +80,7 @@ end
 local function wrong_query(query, call)
   local method = QUERIES[call]
   local fields = method and QUERY_FIELDS[method[2]]
-  local over, unknown, wrong, names = {}, {}, {}, {}
+  local over, unknown, wrong, names, said, twice = {}, {}, {}, {}, {}, {}
   for pair in query:gmatch("[^&;]+") do
     local name, value = pair:match("^([^=]*)=?(.*)$")
     local known = plain(decoded(name))
@@ -100,7 +100,10 @@ local function wrong_query(query, call)
       }
     elseif mistake and #wrong < MOST_NAMED then
       wrong[#wrong + 1] = {field = shown(name), description = mistake}
+    elseif field and field == fields[known] and not field[3] and said[known] and said[known] ~= decoded(value) then
+      twice[math.min(#twice + 1, MOST_NAMED)] = {field = shown(name), description = "is given two values; it takes one"}
     end
+    said[known] = said[known] or decoded(value)
   end
   if #over > 0 then
     return "QUERY_OVERRIDES_PATH", over
@@ -115,5 +118,8 @@ local function wrong_query(query, call)
   if #wrong > 0 then
     local more = #wrong > 1 and " (and " .. #wrong - 1 .. " more)" or ""
     return "FIELD_TYPE_WRONG", wrong, wrong[1].field .. ": " .. wrong[1].description .. more
+  end
+  if #twice > 0 then
+    return "QUERY_DIFFERS", twice
   end
 end

@@ -74,8 +74,10 @@ def cors_policy(origins: list[str]) -> Config:
         "@type": f"{_TYPE}.cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"exact": origin} for origin in origins],
         "allow_methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-        "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id",
-        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag",
+        "allow_headers": "authorization, x-api-key, content-type, x-grpc-web, grpc-timeout, x-user-agent, x-request-id"
+        ", if-match, if-none-match, range, if-range",
+        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, content-disposition, etag"
+        ", content-length, content-range, accept-ranges, retry-after",
         "max_age": "86400",
     }
 

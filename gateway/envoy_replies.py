@@ -90,6 +90,8 @@ BY_REASON = {
         "Correct the name; the API reference lists the fields.", names_fields=True),
     "FIELD_TYPE_WRONG": Reply(400, _INVALID_ARGUMENT, "A query gives a field a value that it cannot have",
         "Correct the fields listed in the violations.", names_fields=True),
+    "QUERY_DIFFERS": Reply(400, _INVALID_ARGUMENT, "A query, or if-match beside it, gives one field two values",
+        "Give each field listed in the violations once.", names_fields=True),
     "METHOD_NOT_ALLOWED": Reply(405, 12, "This path takes another HTTP method",
         "Use a method that the message names; the API reference lists them.", says_more=True),
     "CALL_UNKNOWN": Reply(404, 5, "This path has no such call",

@@ -42,9 +42,10 @@ def shape(template: str) -> str:
     return "/".join(marked)
 
 
-def query_fields(message: Descriptor) -> dict[str, tuple[str, str]]:
-    """By its plain name, with dots, each field that a query can set: its name in JSON, and its kind or ""."""
-    return {plain(name): (name, kind) for name, kind in _fields(message, "", _DEPTH)}
+def query_fields(message: Descriptor) -> dict[str, tuple[str, str, bool]]:
+    """By its plain name, with dots, each field that a query can set: its name in JSON, its kind or "", and whether it
+    is a list, which may be given several times."""
+    return {plain(name): (name, kind, many) for name, kind, many in _fields(message, "", _DEPTH)}
 
 
 def etag_fields(rule: HttpRule) -> list[str]:
@@ -72,7 +73,10 @@ def lua_tables(rules: Sequence[HttpRule]) -> str:
             verbs[shape(rule.template)].add("HEAD")
     lines = ["local QUERY_FIELDS = {}"]
     for name, message in sorted(messages.items()):
-        fields = ", ".join(f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}}}" for key, (shown, kind) in _sorted(message))
+        fields = ", ".join(
+            f"[{_q(key)}] = {{{_q(shown)}, {_q(kind)}{', true' * many}}}"
+            for key, (shown, kind, many) in _sorted(message)
+        )
         lines.append(f"QUERY_FIELDS[{_q(name)}] = {{{fields}}}")
     lines.append("local QUERIES = {")
     lines += [f"  [{_q(call)}] = {{{', '.join(map(_q, facts))}}}," for call, facts in sorted(calls.items())]
@@ -89,22 +93,22 @@ def _endless(rule: HttpRule) -> bool:
     return bool(rule.method.server_streaming) and rule.method.output_type.full_name != "google.api.HttpBody"
 
 
-def _sorted(message: Descriptor) -> list[tuple[str, tuple[str, str]]]:
+def _sorted(message: Descriptor) -> list[tuple[str, tuple[str, str, bool]]]:
     return sorted(query_fields(message).items())
 
 
-def _fields(message: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
+def _fields(message: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str, bool]]:
     for field in message.fields:
         name = prefix + field.json_name
         inner: Descriptor | None = field.message_type
         if inner is None:
-            yield name, _kind(field)
+            yield name, _kind(field), field.is_repeated
         elif inner.GetOptions().map_entry:
-            yield name, MAP
+            yield name, MAP, False
         elif inner.full_name.startswith(_OPAQUE) or depth == 1:
-            yield name, OPEN
+            yield name, OPEN, field.is_repeated
         else:
-            yield name, ""
+            yield name, "", False
             yield from _fields(inner, f"{name}.", depth - 1)
 
 

@@ -25,7 +25,7 @@ from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
-from services.chassis.errors import Internal, NotFound
+from services.chassis.errors import Internal, NotFound, OutOfRange
 from services.chassis.needs import Need
 from services.chassis.s3_connection import ABSENT, connected, pool, tls, translating
 from services.chassis.s3_identity import identity
@@ -100,8 +100,14 @@ class ObjectStore:
     async def stream(
         self, key: str, *, offset: int = 0, length: int | None = None, chunk_bytes: int = CHUNK_BYTES
     ) -> AsyncGenerator[bytes, None]:
-        """The object in chunks, so that it is never in memory as a whole. Raises NotFound at the first chunk."""
-        response = await self._run(partial(self._open, _checked(key), offset, length))
+        """The object in chunks, so that it is never in memory as a whole; nothing of what lies beyond its end.
+
+        Raises NotFound at the first chunk.
+        """
+        try:
+            response = await self._run(partial(self._open, _checked(key), offset, length))
+        except OutOfRange:
+            return
         try:
             while chunk := await self._run(partial(response.read, chunk_bytes)):
                 yield chunk

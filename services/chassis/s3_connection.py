@@ -11,7 +11,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from services.chassis import telemetry
-from services.chassis.errors import DomainError, Internal, NotFound, Unavailable
+from services.chassis.errors import DomainError, Internal, NotFound, OutOfRange, Unavailable
 from services.chassis.s3_identity import Identity
 from services.chassis.store_settings import S3Settings
 
@@ -108,6 +108,12 @@ def _typed(error: S3Error) -> DomainError:
             reason="OBJECT_NOT_FOUND",
             remedy="It was deleted meanwhile; if not, restore the bucket from its backup.",
             metadata={"key": error.object_name or ""},
+        )
+    if error.code == "InvalidRange":
+        return OutOfRange(
+            f"The object {error.object_name or ''} ends before the part that was asked for",
+            reason="OBJECT_TOO_SHORT",
+            remedy="It is not what was stored; restore the bucket from its backup.",
         )
     if error.code in _BUSY:
         return Unavailable("The object store is busy", reason="STORAGE_UNAVAILABLE", remedy="Try again in a moment.")

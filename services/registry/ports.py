@@ -180,8 +180,11 @@ class FileStore(Protocol):
         """Stores the whole stream, or nothing: when `chunks` raises, the error passes and no object appears."""
         ...
 
-    def read(self, object_key: str) -> AsyncIterator[bytes]:
-        """The bytes in chunks of at most 256 KiB. Raises NotFound at the first chunk."""
+    def read(self, object_key: str, part: range | None = None) -> AsyncIterator[bytes]:
+        """The bytes, or those of a part, in chunks of at most 256 KiB. Raises NotFound at the first chunk.
+
+        part: not empty; what of it lies beyond the end is left out.
+        """
         ...
 
     async def delete(self, object_keys: Sequence[str]) -> None:

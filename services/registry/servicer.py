@@ -6,6 +6,7 @@ Field rules and the project check are done before a method is reached.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fiveshot.audit.v1 import audit_service_pb2
@@ -105,7 +106,9 @@ class RegistryServicer(RegistryServiceServicer):
         self, request: service_pb.GetModelFileContentRequest, context: Any
     ) -> AsyncIterator[HttpBody]:
         file, chunks = await self._versions.download(request.name, request.file_id)
-        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        # A form that is made on the way is stored nowhere.
+        part = partial(self._versions.part, request.name, file) if file.object_key else None
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks, part)
         async for body in http_bodies.send(sent, context):
             yield body
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
@@ -128,10 +129,37 @@ async def test_a_lora_from_elsewhere_is_kept_and_comes_back_as_it_is(http: httpx
     assert (made.json()["rank"], made.json()["alpha"]) == (4, 2)
     got = await http.get(f"{model}/versions/latest:download")
     assert (got.content, got.headers["content-disposition"]) == (data, 'attachment; filename="Cat.safetensors"')
+    await resumed(http, f"{model}/versions/latest:download", data)
     refused = await http.post(f"{model}/versions:import?file_name=Cat.safetensors", content=b"PK\3\4" + bytes(99))
     assert (refused.status_code, refused.json()["details"][0]["reason"]) == (400, "MODEL_FILE_PICKLE")
     assert (await http.get(f"{model}")).json()["versionCount"] == 1
     await http.delete(f"{model}?force=true")
+
+
+async def test_a_form_that_is_made_on_the_way_goes_on_where_it_ended_too(http: httpx.AsyncClient) -> None:
+    model = f"/v1/{PARENT}/models/formed"
+    data = lora_files.safetensors(lora_files.KOHYA_WHOLE)
+    made = await http.post(f"{model}/versions:import?file_name=x.safetensors&create_model=true", content=data)
+    assert made.status_code == 200, made.text
+    address = f"{model}/versions/1:download?file_id=diffusers"
+    await resumed(http, address, (await http.get(address)).content)
+    await http.delete(f"{model}?force=true")
+
+
+async def resumed(http: httpx.AsyncClient, address: str, data: bytes) -> None:
+    """Fetches a file in three parts and compares them with the whole, by its etag too."""
+    ends, got = [0, len(data) // 3, len(data) // 3 + 1, len(data)], b""
+    etag = f'"{hashlib.sha256(data).hexdigest()}"'
+    for start, stop in itertools.pairwise(ends):
+        part = await http.get(address, headers={"range": f"bytes={start}-{stop - 1}", "if-range": etag})
+        assert (part.status_code, part.headers["content-length"]) == (206, str(stop - start)), part.text
+        assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(data)}"
+        assert part.headers["etag"] == etag
+        got += part.content
+    assert got == data
+    beyond = await http.get(address, headers={"range": f"bytes={len(data)}-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(data)}")
+    assert beyond.json()["details"][0]["reason"] == "RANGE_NOT_SATISFIABLE"
 
 
 BAD_UPLOADS = [

@@ -237,10 +237,12 @@ class FakeFileStore:
         self.objects[object_key] = content
         self.written[object_key] = datetime.now(UTC)
 
-    async def read(self, object_key: str) -> AsyncIterator[bytes]:
+    async def read(self, object_key: str, part: range | None = None) -> AsyncIterator[bytes]:
         if object_key not in self.objects:
             raise NotFound("The object does not exist", reason="OBJECT_NOT_FOUND")
         content = self.objects[object_key]
+        if part is not None:
+            content = content[part.start : part.stop]
         for start in range(0, len(content), 256 * 1024):
             yield content[start : start + 256 * 1024]
 

@@ -16,6 +16,11 @@ from tools.openapi.source import Source, rules
 Part = dict[str, Any]
 _VARIABLE = re.compile(r"\{([a-z_.]+)=([^}]*)\}")
 _BINARY = {"type": "string", "format": "binary"}
+_ASKED_HEADERS = {
+    "if-none-match": "The `etag` of what the caller has; the answer is 304 when it is still the same.",
+    "range": "The part to send, `bytes=1000-`; the answer is 206, or the whole file where its length is unknown.",
+    "if-range": "The `etag` of the file of which the caller has a beginning; of another one the whole is sent.",
+}
 _FILE_HEADERS = {
     "content-disposition": "The file's name.",
     "content-length": "Its size in bytes; a body that ends short of it is broken.",
@@ -130,6 +135,7 @@ class Operations:
             content = {"application/octet-stream": {"schema": _BINARY}, "*/*": {"schema": _BINARY}}
             found: Part = {
                 "200": {"description": "The file as it is.", "headers": headers, "content": content},
+                "206": {"description": "The part that was asked for.", "headers": headers, "content": content},
                 "304": {"description": "The caller has it already."},
             }
         else:
@@ -161,8 +167,10 @@ def _gives_bytes(rule: HttpRule) -> bool:
 def _headers(rule: HttpRule) -> list[Part]:
     if not _gives_bytes(rule):
         return []
-    text = "The `etag` of what the caller has; the answer is 304 when it is still the same."
-    return [{"name": "if-none-match", "in": "header", "description": text, "schema": {"type": "string"}}]
+    return [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+        for name, text in _ASKED_HEADERS.items()
+    ]
 
 
 def _field(message: Descriptor, path: str) -> FieldDescriptor:

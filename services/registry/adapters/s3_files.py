@@ -33,9 +33,10 @@ class S3FileStore:
                     await asyncio.to_thread(file.write, chunk)
             await self._objects.put(PREFIX + object_key, path, content_type=content_type)
 
-    async def read(self, object_key: str) -> AsyncIterator[bytes]:
+    async def read(self, object_key: str, part: range | None = None) -> AsyncIterator[bytes]:
         """See ports.FileStore."""
-        async for chunk in self._objects.stream(PREFIX + object_key):
+        offset, length = (0, None) if part is None else (part.start, len(part))
+        async for chunk in self._objects.stream(PREFIX + object_key, offset=offset, length=length):
             yield chunk
 
     async def delete(self, object_keys: Sequence[str]) -> None:

@@ -33,8 +33,25 @@ async def stored_bytes(files: FileStore, version: ModelVersion, file: ModelFile)
     """A file of a version, checked. Raises DataLoss when it is lost or its bytes are not the saved ones."""
     what = f"{file.file_name} of {version.name}"
     stored = files.read(file.object_key)
+    whole = checked(stored, size_bytes=file.size_bytes, sha256=file.sha256, what=what)
+    async for chunk in _unless_lost(whole, what):
+        yield chunk
+
+
+async def stored_part(files: FileStore, version: ModelVersion, file: ModelFile, part: range) -> AsyncIterator[bytes]:
+    """Some bytes of a file. A part has no digest: raises DataLoss where the file is lost or shorter, no more."""
+    what = f"{file.file_name} of {version.name}"
+    missing = len(part)
+    async for chunk in _unless_lost(files.read(file.object_key, part), what):
+        missing -= len(chunk)
+        yield chunk
+    if missing:
+        raise _corrupt(what, f"{missing} bytes before byte {part.stop} are not there")
+
+
+async def _unless_lost(chunks: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]:
     try:
-        async for chunk in checked(stored, size_bytes=file.size_bytes, sha256=file.sha256, what=what):
+        async for chunk in chunks:
             yield chunk
     except NotFound as error:
         raise DataLoss(

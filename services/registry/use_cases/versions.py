@@ -12,7 +12,7 @@ from services.registry.models.checks import check_version_delete, check_version_
 from services.registry.models.names import KOHYA, MODEL_NAME, parse_version_name
 from services.registry.models.resources import ModelFile, ModelVersion
 from services.registry.ports import VERSIONS, FileStore, ModelStore
-from services.registry.use_cases.checked import stored_bytes
+from services.registry.use_cases.checked import stored_bytes, stored_part
 from services.registry.use_cases.conversions import FORMS, Conversions, can_be_made
 
 log = get_logger(__name__)
@@ -83,6 +83,20 @@ class Versions:
             await self.get(name)
             raise
         return file, self._at_once.during(version.draft.project, self._unless_deleted(name, chunks), field="name")
+
+    def part(self, name: str, file: ModelFile, part: range) -> AsyncIterator[bytes]:
+        """Some bytes of a file as `download` has found it, of a version as it is stored.
+
+        Raises what the stream of `download` raises, but the digest is that of a whole file.
+        """
+
+        async def opened() -> AsyncIterator[bytes]:
+            version = await self.get(name)
+            async for chunk in stored_part(self._files, version, file, part):
+                yield chunk
+
+        project, _, _ = parse_version_name(name)
+        return self._at_once.during(project, self._unless_deleted(name, opened()), field="name")
 
     async def _unless_deleted(self, name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks; bytes that went with their version are no loss. Raises NotFound then."""

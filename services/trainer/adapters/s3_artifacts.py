@@ -21,18 +21,25 @@ class S3Artifacts:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def read(self, file: EpochFile) -> AsyncIterator[bytes]:
+    async def read(self, file: EpochFile, part: range | None = None) -> AsyncIterator[bytes]:
+        if part is not None:
+            async for chunk in self._read_part(file, part):
+                yield chunk
+            return
         digest = hashlib.sha256()
         async for chunk in self._store.stream(file.object_key):
             digest.update(chunk)
             yield chunk
         if digest.hexdigest() != file.sha256:
-            raise DataLoss(
-                f"The stored file {file.file_name} is not what the worker wrote",
-                reason="DIGEST_MISMATCH",
-                remedy="Save another epoch, or train again; tell the operator that the object store lost data.",
-                metadata={"expected": file.sha256, "found": digest.hexdigest()},
-            )
+            raise _lost(file, {"expected": file.sha256, "found": digest.hexdigest()})
+
+    async def _read_part(self, file: EpochFile, part: range) -> AsyncIterator[bytes]:
+        missing = len(part)
+        async for chunk in self._store.stream(file.object_key, offset=part.start, length=missing):
+            missing -= len(chunk)
+            yield chunk
+        if missing:
+            raise _lost(file, {"missing_bytes": str(missing)})
 
     async def check(self, files: Sequence[EpochFile]) -> None:
         for file in files:
@@ -72,3 +79,12 @@ class S3Artifacts:
         if gone:
             await self._store.delete_many(gone)
         return len(gone)
+
+
+def _lost(file: EpochFile, metadata: dict[str, str]) -> DataLoss:
+    return DataLoss(
+        f"The stored file {file.file_name} is not what the worker wrote",
+        reason="DIGEST_MISMATCH",
+        remedy="Save another epoch, or train again; tell the operator that the object store lost data.",
+        metadata=metadata,
+    )

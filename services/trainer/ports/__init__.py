@@ -308,8 +308,9 @@ class Datasets(Protocol):
 class Artifacts(Protocol):
     """The files that workers stored."""
 
-    def read(self, file: EpochFile) -> AsyncIterator[bytes]:
-        """The file in chunks of at most 256 KiB. NotFound; DataLoss when its digest is not the recorded one."""
+    def read(self, file: EpochFile, part: range | None = None) -> AsyncIterator[bytes]:
+        """The file, or a part of it, in chunks of at most 256 KiB. NotFound; DataLoss when its digest is not the
+        recorded one; of a part when bytes are missing."""
 
     async def check(self, files: Sequence[EpochFile]) -> None:
         """Raises FailedPrecondition(reason=FILE_MISSING) unless every file is stored in its recorded size."""

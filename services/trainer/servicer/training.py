@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fiveshot.trainer.v1 import (
@@ -228,7 +229,8 @@ class TrainingServicer(BaseModelMethods, training_service_pb2_grpc.TrainingServi
     ) -> AsyncIterator[HttpBody]:
         job, number = epoch_name(request.name)
         file, chunks = await self._do.reading.file(job, number, request.file_id)
-        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks)
+        part = partial(self._do.reading.part, job, file)
+        sent = http_bodies.File(file.file_name, file.content_type, file.size_bytes, file.sha256, chunks, part)
         async for body in http_bodies.send(sent, context):
             yield body
 

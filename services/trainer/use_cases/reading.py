@@ -177,3 +177,7 @@ class JobReading:
             reason="FILE_NOT_FOUND",
             remedy=f"Choose one of: {known}.",
         )
+
+    def part(self, job: str, file: EpochFile, part: range) -> AsyncIterator[bytes]:
+        """Some bytes of an epoch's file; raises what the bytes of `file` raise, but the digest is that of the whole."""
+        return self._at_once.during(project_of(job), self._artifacts.read(file, part), field="name")

@@ -40,6 +40,20 @@ async def test_bytes_come_back_in_chunks(store: FileStore) -> None:
     assert max(len(chunk) for chunk in got) <= 256 * 1024
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        range(1), range(1000, 700_000), range(len(CONTENT) - 1, len(CONTENT)), range(900_000, len(CONTENT) + 9),
+        range(len(CONTENT), len(CONTENT) + 9), range(len(CONTENT) + 5, len(CONTENT) + 9),
+    ],
+)  # fmt: skip
+async def test_a_part_is_read_by_itself(store: FileStore, part: range) -> None:
+    await store.put(KEY, chunks(CONTENT), "application/octet-stream")
+    got = [chunk async for chunk in store.read(KEY, part)]
+    assert b"".join(got) == CONTENT[part.start : part.stop]
+    assert all(len(chunk) <= 256 * 1024 for chunk in got)
+
+
 async def test_an_empty_file_is_kept(store: FileStore) -> None:
     await store.put(KEY, chunks(b""), "image/png")
     assert [chunk async for chunk in store.read(KEY)] == []

@@ -329,7 +329,7 @@ async def test_a_query_is_refused_with_every_name_and_value_that_the_method_does
     assert gateway.servicer.metadata == []
 
 
-@pytest.mark.parametrize("query", ["pageSize=2&page_size=3&filter=a%3Db&order_by=x", "pageToken=", "orderBy=+a", ""])
+@pytest.mark.parametrize("query", ["pageSize=2&page_size=2&filter=a%3Db&order_by=x", "pageToken=", "orderBy=+a", ""])
 async def test_what_a_method_takes_passes_in_both_spellings(gateway: Gateway, query: str) -> None:
     async with http(gateway) as client:
         assert (await client.get(f"/v1/projects/acme/datasets?{query}")).status_code in (200, 501)
@@ -423,3 +423,29 @@ async def test_a_refused_key_is_told_once_in_a_while(gateway: Gateway) -> None:
     status: status_pb2.Status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     assert status.details[0].Unpack(info)
     assert info.reason == "API_KEY_INVALID"
+
+
+async def test_a_query_that_gives_one_field_two_values_is_refused(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        for verb, path, query, named in (
+            ("GET", "datasets", "pageSize=1&pageSize=2", ["pageSize"]),
+            ("GET", "datasets", "page_size=1&pageSize=2&filter=a&filter=b&filter=c", ["filter", "pageSize"]),
+            ("GET", "datasets", "filter=a&filter=", ["filter"]),
+            ("GET", "datasets/dogs/images/i:download", "view=VIEW_CROP&view=1", ["view"]),
+            ("PATCH", "datasets/dogs", "updateMask=displayName&update_mask=triggerWord", ["update_mask"]),
+            ("POST", "datasets/dogs/images:upload", "file_name=a.jpg&fileName=b.jpg", ["fileName"]),
+            ("DELETE", "datasets/dogs", "force=true&force=false", ["force"]),
+        ):
+            answer = await client.request(verb, f"/v1/projects/acme/{path}?{query}")
+            assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, "QUERY_DIFFERS"), query
+            assert sorted(violations(answer.json())) == named
+    assert gateway.servicer.metadata == []
+
+
+async def test_a_query_may_say_the_same_twice_and_a_list_several_things(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        same = await client.delete(f"/v1/{NAME}?etag=a%20b&etag=a+b&force=true&force=true")
+        several = await client.post(f"/v1/{NAME}/images:upload?file_name=a.jpg&tags=cat&tags=grey", content=b"x")
+    assert (same.status_code, several.status_code) == (200, 200), same.text + several.text
+    assert (gateway.servicer.requests[-1].etag, gateway.servicer.requests[-1].force) == ("a b", True)
+    assert list(gateway.servicer.uploaded.tags) == ["cat", "grey"]

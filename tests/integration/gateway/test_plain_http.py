@@ -57,6 +57,14 @@ async def test_if_match_that_nobody_can_check_is_refused(gateway: Gateway, verb:
     assert gateway.servicer.metadata == []
 
 
+async def test_if_match_and_an_etag_in_the_query_must_be_one(gateway: Gateway) -> None:
+    async with http(gateway, **{"if-match": '"5ab8"'}) as client:
+        other = await client.delete(f"/v1/{NAME}?etag=0000")
+        assert (other.status_code, reason(other), gateway.servicer.metadata) == (400, "QUERY_DIFFERS", [])
+        assert (await client.delete(f"/v1/{NAME}?etag=5ab8")).status_code == 200
+    assert gateway.servicer.requests[-1].etag == "5ab8"
+
+
 @pytest.mark.parametrize("path", [DATASETS, f"/v1/{NAME}/images:upload?fileName=a.jpg"])
 async def test_a_packed_body_is_refused_with_what_to_do(gateway: Gateway, path: str) -> None:
     async with http(gateway, **{"content-encoding": "gzip"}) as client:
@@ -113,3 +121,29 @@ async def test_head_of_a_file_reads_none_of_it(gateway: Gateway) -> None:
         whole = await client.get(f"/v1/{NAME}/images/one:download", headers={HEAD_KEY: "1"})
     assert HEAD_KEY not in gateway.servicer.metadata[-1]
     assert len(whole.content) == 3000
+
+
+async def test_a_download_that_broke_off_goes_on_where_it_ended(gateway: Gateway) -> None:
+    address = f"/v1/{NAME}/images/one:download"
+    async with http(gateway) as client:
+        whole = await client.get(address)
+        assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+        headers = {"range": "bytes=1700-", "if-range": whole.headers["etag"]}
+        rest = await client.get(address, headers=headers)
+        assert (rest.status_code, rest.headers["content-range"]) == (206, "bytes 1700-2999/3000")
+        assert (rest.content, rest.headers["content-length"]) == (whole.content[1700:], "1300")
+        assert rest.headers["etag"] == whole.headers["etag"]
+        # It is another file now, so the beginning is of no use.
+        again = await client.get(address, headers=headers | {"if-range": '"two"'})
+        assert (again.status_code, again.content) == (200, whole.content)
+        last = await client.get(address, headers={"range": "bytes=-1"})
+        assert (last.status_code, last.content) == (206, whole.content[-1:])
+
+
+async def test_a_range_beyond_the_end_is_told_how_large_the_file_is(gateway: Gateway) -> None:
+    async with http(gateway) as client:
+        answer = await client.get(f"/v1/{NAME}/images/one:download", headers={"range": "bytes=3000-"})
+        assert (answer.status_code, reason(answer)) == (416, "RANGE_NOT_SATISFIABLE")
+        assert answer.headers["content-range"] == "bytes */3000"
+        assert answer.headers["content-type"] == "application/json"
+        assert (await client.get(f"/v1/{NAME}/images/one:download")).status_code == 200

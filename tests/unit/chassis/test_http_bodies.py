@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.chassis import http_bodies
-from services.chassis.errors import DataLoss, DomainError
+from services.chassis.errors import DataLoss, DomainError, OutOfRange
 from services.chassis.http_bodies import File
 
 
@@ -92,6 +93,60 @@ async def test_who_has_the_file_gets_headers_alone(asked: str) -> None:
 
 async def test_who_has_another_file_gets_this_one() -> None:
     assert await _received(_file(_chunks(b"one"), 3), Context(if_none_match='"abd"')) == [b"one"]
+
+
+async def test_a_part_of_a_file_goes_out_as_what_it_is() -> None:
+    context = Context(range="bytes=2-7", if_range='"abc"')
+    assert await _received(_file(_chunks(b"one", b"two", b"three"), 11), context) == [b"e", b"two", b"th"]
+    assert context.sent is not None
+    assert context.sent["content-range"] == "bytes 2-7/11"
+    assert (context.sent[http_bodies.STATUS_KEY], context.sent[http_bodies.LENGTH_KEY]) == ("206", "6")
+    assert (context.sent["accept-ranges"], context.sent["etag"]) == ("bytes", '"abc"')
+
+
+async def test_a_part_is_read_by_itself_where_that_can_be_done() -> None:
+    asked: list[range] = []
+
+    def part(wanted: range) -> AsyncIterator[bytes]:
+        asked.append(wanted)
+        return _chunks(b"ree")
+
+    unread = _chunks(error=DataLoss("They were read"))
+    file = replace(_file(unread, 11), part=part)
+    assert (await _received(file, Context(range="bytes=-3")), asked) == ([b"ree"], [range(8, 11)])
+
+
+async def test_a_part_that_is_the_whole_is_checked_as_one() -> None:
+    file = replace(_file(_chunks(b"one", error=DataLoss("damaged")), 3), part=lambda part: _chunks(b"one"))
+    with pytest.raises(DataLoss):
+        await _received(file, Context(range="bytes=0-"))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"if_range": '"abd"'}, {"x_fiveshot_head": "1"}, {"if_none_match": '"abc"'}],
+    ids=["another file", "headers alone", "has it already"],
+)
+async def test_a_range_counts_for_less_than_other_headers(headers: dict[str, str]) -> None:
+    context = Context(range="bytes=1-", **headers)
+    await _received(_file(_chunks(b"one"), 3), context)
+    assert context.sent is not None
+    assert "content-range" not in context.sent
+    assert context.sent.get(http_bodies.STATUS_KEY) != "206"
+
+
+async def test_a_file_without_a_known_size_has_no_parts() -> None:
+    context = Context(range="bytes=1-")
+    assert await _received(replace(_file(_chunks(b"one")), size_bytes=None), context) == [b"one"]
+    assert context.sent is not None
+    assert "accept-ranges" not in context.sent
+
+
+async def test_a_part_that_is_not_there_is_told_with_the_size() -> None:
+    context = Context(range="bytes=3-")
+    with pytest.raises(OutOfRange):
+        await _received(_file(_chunks(b"one"), 3), context)
+    assert context.sent == {http_bodies.STATUS_KEY: "416", "content-range": "bytes */3"}
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,27 @@ async def test_a_download_gives_the_saved_bytes_and_notices_damage() -> None:
     assert lost.value.reason == "FILE_LOST"
 
 
+async def test_a_part_of_a_file_is_read_by_itself_and_missing_bytes_are_noticed() -> None:
+    bench = Bench()
+    await bench.save()
+    file, _ = await bench.versions.download(f"{REX}/versions/1", "kohya")
+    stored = bench.files.objects[file.object_key]
+    part = range(1000, file.size_bytes)
+    got = [chunk async for chunk in bench.versions.part(f"{REX}/versions/1", file, part)]
+    assert b"".join(got) == stored[1000:]
+    bench.files.objects[file.object_key] = stored[:-1]
+    with pytest.raises(DataLoss) as short:
+        _ = [chunk async for chunk in bench.versions.part(f"{REX}/versions/1", file, part)]
+    assert short.value.reason == "FILE_CORRUPT"
+    del bench.files.objects[file.object_key]
+    with pytest.raises(DataLoss) as lost:
+        _ = [chunk async for chunk in bench.versions.part(f"{REX}/versions/1", file, part)]
+    assert lost.value.reason == "FILE_LOST"
+    await bench.versions.delete(f"{REX}/versions/1", etag="", force=True)
+    with pytest.raises(NotFound):
+        _ = [chunk async for chunk in bench.versions.part(f"{REX}/versions/1", file, part)]
+
+
 async def test_a_version_that_goes_during_its_download_is_not_found_rather_than_lost() -> None:
     bench = Bench()
     await bench.save()

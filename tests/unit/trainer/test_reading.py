@@ -122,6 +122,8 @@ async def test_epochs_are_read_in_order_and_a_missing_file_names_those_there_are
     assert (epoch.number, of) == (2, job)
     file, chunks = await verbs.reading.file(job.name, 2, "kohya")
     assert b"".join([chunk async for chunk in chunks]) == file.object_key.encode()
+    some = verbs.reading.part(job.name, file, range(2, 7))
+    assert b"".join([chunk async for chunk in some]) == file.object_key.encode()[2:7]
     with pytest.raises(NotFound) as missing:
         await verbs.reading.file(job.name, 2, "preview-9")
     assert (missing.value.field, missing.value.reason) == ("file_id", "FILE_NOT_FOUND")

@@ -79,8 +79,9 @@ class FakeDatasets:
 class FakeArtifacts:
     """Implements `ports.Artifacts`: each file holds its own key, and nothing is left over."""
 
-    async def read(self, file: EpochFile) -> AsyncIterator[bytes]:
-        yield file.object_key.encode()
+    async def read(self, file: EpochFile, part: range | None = None) -> AsyncIterator[bytes]:
+        content = file.object_key.encode()
+        yield content if part is None else content[part.start : part.stop]
 
     async def check(self, files: Sequence[EpochFile]) -> None:
         return None
