@@ -75,7 +75,8 @@ export const descriptions: Words = {
   'Largest norm of the gradient; 0 does not clip.': '梯度范数的上限；0 表示不裁剪。',
   'How the learning rate moves over the steps; see lr_num_cycles and lr_power.': '学习率随步数如何变化；另见“重启次数”和“多项式指数”。',
   'Steps over which the learning rate rises from 0, at most half of all; constant does not use them.': '学习率从 0 升上来所用的步数，最多为总步数的一半；constant 不用它。',
-  'Times that cosine_with_restarts falls to 0; other schedules do not use it.': 'cosine_with_restarts 降到 0 的次数；其他调度不使用。',
+  'Times that cosine_with_restarts falls to 0, over two steps or more each; other schedules do not use it.':
+    'cosine_with_restarts 降到 0 的次数，每次至少两步；其他调度不使用。',
   'Exponent of the polynomial schedule\'s fall; 1 is the linear one.': 'polynomial 调度下降的指数；1 即线性。',
   'Form of the trained weights.': '训练出的权重采用的形式。',
   'Rank of the adapter\'s matrices.': '适配器矩阵的秩。',
