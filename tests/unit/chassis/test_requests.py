@@ -1,10 +1,9 @@
-"""What is checked of a request, and who may touch what."""
+"""What is checked of a request."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from importlib import resources
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import structlog
 from buf.validate import validate_pb2
 from fiveshot.dataset.v1 import dataset_pb2, dataset_service_pb2
-from fiveshot.registry.v1 import model_pb2, registry_service_pb2
+from fiveshot.registry.v1 import model_pb2
 from fiveshot.tagger.v1 import tagger_pb2, tagger_service_pb2
 from fiveshot.trainer.v1 import (
     base_model_pb2,
@@ -22,8 +21,7 @@ from fiveshot.trainer.v1 import (
     training_service_pb2,
     worker_service_pb2,
 )
-from google.protobuf import any_pb2, struct_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf import struct_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -32,33 +30,24 @@ from pydantic import SecretStr
 
 from services.chassis import logging, request_context
 from services.chassis.cloud_events import event_subject
-from services.chassis.errors import InvalidArgument, PermissionDenied
+from services.chassis.errors import InvalidArgument
 from services.chassis.names import ID_RULE
 from services.chassis.request_checks import (
     MOST_NAMED,
     MOST_PARTS,
     broken_rules,
     check_parts,
-    check_projects,
     check_rules,
     check_text,
     faults,
-    field_naming,
     is_long,
-    is_resource_name,
-    named_projects,
     readable,
     unfit_texts,
 )
-from services.chassis.request_context import RequestContext
 from services.chassis.s3 import ObjectStore
 from services.chassis.settings import BaseServiceSettings
 from services.chassis.store_settings import S3Settings
 from services.chassis.texts import shown
-
-
-def caller(*projects: str) -> RequestContext:
-    return RequestContext(request_id="r", projects=frozenset(projects))
 
 
 def test_broken_field_rules_become_violations_with_field_paths() -> None:
@@ -161,102 +150,6 @@ def test_text_that_nobody_sees_and_something_obeys_is_named_wherever_it_is() -> 
         check_text(dataset_service_pb2.ListImagesRequest(parent="projects/p", filter=plain))
 
 
-@pytest.mark.parametrize(
-    ("request_", "found"),
-    [
-        (dataset_service_pb2.ListImagesRequest(parent="projects/p/datasets/d"), [("parent", "p")]),
-        (
-            dataset_service_pb2.UpdateDatasetRequest(dataset=dataset_pb2.Dataset(name="projects/p/datasets/d")),
-            [("dataset.name", "p")],
-        ),
-        (
-            dataset_service_pb2.UploadImageRequest(
-                header=dataset_service_pb2.UploadImageHeader(parent="projects/p/datasets/d")
-            ),
-            [("header.parent", "p")],
-        ),
-        (
-            tagger_service_pb2.TagImagesRequest(parent="projects/p", dataset="projects/q/datasets/d"),
-            [("parent", "p"), ("dataset", "q")],
-        ),
-        (
-            training_service_pb2.CreateTrainingJobRequest(
-                training_job=training_job_pb2.TrainingJob(dataset_version="projects/p/datasets/d/versions/1")
-            ),
-            [("training_job.dataset_version", "p")],
-        ),
-        (worker_service_pb2.HeartbeatRequest(training_job="projects/p/trainingJobs/j"), [("training_job", "p")]),
-        (worker_service_pb2.ReportEpochRequest(training_job="projects/p/trainingJobs/j"), [("training_job", "p")]),
-        (worker_service_pb2.CompleteAttemptRequest(training_job="projects/p/trainingJobs/j"), [("training_job", "p")]),
-        (registry_service_pb2.SaveEpochRequest(epoch="projects/p/trainingJobs/j/epochs/1"), [("epoch", "p")]),
-        (training_service_pb2.GetBaseModelRequest(name="baseModels/b"), []),
-    ],
-)
-def test_projects_are_found_wherever_a_resource_is_named(request_: Message, found: list[tuple[str, str]]) -> None:
-    assert list(named_projects(request_)) == found
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        dataset_service_pb2.CreateDatasetRequest(
-            parent="projects/mine",
-            request_id="projects/alpha",
-            dataset=dataset_pb2.Dataset(
-                display_name="projects/alpha", description="projects/alpha", trigger_word="projects/alpha"
-            ),
-        ),
-        dataset_service_pb2.ListImagesRequest(filter="projects/alpha", page_token="projects/alpha"),
-        dataset_service_pb2.EditTagsRequest(edits=[dataset_service_pb2.TagEdit(add="projects/alpha")]),
-        dataset_service_pb2.UpdateImageRequest(
-            image=dataset_pb2.Image(caption="projects/alpha/x", tags=[dataset_pb2.Tag(label="projects/alpha")])
-        ),
-        tagger_service_pb2.TagImagesRequest(
-            options=tagger_pb2.TagOptions(prepend=["projects/alpha"], category_thresholds={"projects/alpha": 1})
-        ),
-        training_service_pb2.CreateTrainingJobRequest(
-            training_job=training_job_pb2.TrainingJob(
-                display_name="projects/alpha",
-                parameters=training_job_pb2.TrainingParameters(preview_prompts=["projects/alpha/x"]),
-            )
-        ),
-        registry_service_pb2.CreateModelRequest(model=model_pb2.Model(tags=["projects/alpha"])),
-        struct_pb2.Value(string_value="projects/alpha"),
-        any_pb2.Any(value=b"projects/alpha/x"),
-    ],
-)
-def test_free_text_is_no_resource_name(request_: Message) -> None:
-    check_projects(request_, caller("mine"))
-    assert field_naming(request_, "projects/alpha") == ""
-
-
-NOUNS = {"name", "parent", "dataset", "dataset_version", "image", "training_job", "epoch", "model_version", "tag_job"}
-
-
-def test_no_field_of_a_request_names_a_resource_unsaid() -> None:
-    """What is not marked is not checked, so a new field that takes a name must not be forgotten."""
-    seen: set[str] = set()
-
-    def fields(message: Descriptor) -> Iterator[FieldDescriptor]:
-        if message.full_name not in seen:
-            seen.add(message.full_name)
-            for field in message.fields:
-                yield field
-                if field.message_type is not None:
-                    yield from fields(field.message_type)
-
-    modules = (
-        dataset_service_pb2, registry_service_pb2, tagger_service_pb2, training_service_pb2, worker_service_pb2
-    )  # fmt: skip
-    services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
-    inputs = [method.input_type for service in services for method in service.methods]
-    texts = [field for message in inputs for field in fields(message) if field.type == field.TYPE_STRING]
-    named = {field.full_name for field in texts if is_resource_name(field)}
-    assert {field.full_name for field in texts if field.name in NOUNS} <= named
-    assert len(named) > 40
-    assert not any(name.endswith((".display_name", ".caption", ".label", ".description")) for name in named)
-
-
 @pytest.mark.parametrize("count", [1_000, 30_000])
 def test_of_thousands_of_faults_a_few_are_described(count: int) -> None:
     request = dataset_service_pb2.BatchUpdateImagesRequest(parent="projects/p/datasets/d")
@@ -337,48 +230,6 @@ def test_what_is_read_and_never_seen_is_refused_and_emoji_are_not(text: str, nam
     assert (shown(text) == text) is not bool(named)
 
 
-@pytest.mark.parametrize("text", ["my projects/other/x", "projects/other and more", "projects", "baseModels/b"])
-def test_prose_is_no_resource_name(text: str) -> None:
-    assert list(named_projects(dataset_pb2.Dataset(name=text))) == []
-
-
-def test_a_request_for_a_foreign_project_is_refused() -> None:
-    request = dataset_service_pb2.GetDatasetRequest(name="projects/theirs/datasets/d")
-    with request_context.use(caller("mine")), pytest.raises(PermissionDenied) as caught:
-        check_projects(request, request_context.current())
-    assert (caught.value.reason, caught.value.field) == ("PROJECT_FORBIDDEN", "name")
-    assert caught.value.metadata == {"project": "theirs"}
-
-
-@pytest.mark.parametrize("projects", [frozenset({"*"}), frozenset({"mine", "theirs"}), None])
-def test_callers_who_may(projects: frozenset[str] | None) -> None:
-    context = RequestContext(projects=projects)
-    with request_context.use(context):
-        check_projects(dataset_service_pb2.GetDatasetRequest(name="projects/theirs/datasets/d"), context)
-        request_context.require_project("theirs")
-
-
-def test_a_caller_without_projects_may_touch_none() -> None:
-    with request_context.use(caller()), pytest.raises(PermissionDenied):
-        request_context.require_project("p")
-
-
-def test_the_context_ends_with_its_block() -> None:
-    with request_context.use(caller("p")):
-        assert request_context.current().request_id == "r"
-    assert request_context.current().request_id == ""
-    assert request_context.current().allows("anything")
-
-
-@pytest.mark.parametrize(
-    ("header", "projects"), [("", set()), ("*", {"*"}), ("a", {"a"}), (" a , b,", {"a", "b"}), (",,", set())]
-)
-def test_the_projects_header(header: str, projects: set[str]) -> None:
-    parsed = request_context.parse_projects(header)
-    assert parsed == projects
-    assert request_context.parse_projects(request_context.format_projects(parsed)) == parsed
-
-
 @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/./b", "a/../b"])
 async def test_object_keys_that_servers_read_differently_are_refused(key: str) -> None:
     store = ObjectStore(S3Settings())
@@ -408,7 +259,7 @@ def test_subjects_that_would_split_are_refused(part: str) -> None:
 def test_a_log_line_is_json_with_the_request_id_and_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
     logging.configure(BaseServiceSettings(), service="paint")
     try:
-        with request_context.use(caller("p")):
+        with request_context.use(request_context.RequestContext(request_id="r")):
             fail_with_a_secret()
     finally:
         structlog.reset_defaults()
@@ -424,16 +275,6 @@ def fail_with_a_secret() -> None:
         raise RuntimeError(f"length {len(secret)}")
     except RuntimeError as error:
         logging.get_logger("test").error("it_failed", exc_info=error)
-
-
-def test_the_field_that_names_a_resource() -> None:
-    request = dataset_service_pb2.UploadImageRequest(
-        header=dataset_service_pb2.UploadImageHeader(parent="projects/p/datasets/d", file_name="a.png")
-    )
-    assert field_naming(request, "projects/p/datasets/d") == "header.parent"
-    assert field_naming(request, "projects/p/datasets/other") == ""
-    image = dataset_service_pb2.GetImageRequest(name="projects/p/datasets/d/images/i")
-    assert field_naming(image, "projects/p/datasets/d") == "name"
 
 
 def test_a_number_that_an_enum_does_not_have_is_told_which_values_there_are() -> None:
